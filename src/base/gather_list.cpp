@@ -1,0 +1,28 @@
+#include "dwspool/base/gather_list.h"
+
+#include <cstring>
+
+namespace dwspool {
+
+void GatherList::copy(std::string_view bytes) {
+  if (bytes.empty()) return;
+  if (bytes.size() <= arena_size - arena_used_) {
+    if (!arena_) arena_ = std::make_unique<char[]>(arena_size);  // NOLINT
+    char* place = arena_.get() + arena_used_;
+    std::memcpy(place, bytes.data(), bytes.size());
+    arena_used_ += bytes.size();
+    add({place, bytes.size()});
+    return;
+  }
+  overflow_.emplace_back(bytes);
+  add(overflow_.back());
+}
+
+std::string GatherList::flatten() const {
+  std::string all;
+  all.reserve(total_);
+  for (const Slice& slice : slices_) all.append(slice.data, slice.size);
+  return all;
+}
+
+}  // namespace dwspool
