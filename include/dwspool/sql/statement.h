@@ -1,0 +1,103 @@
+// What the text of a simple Query or a Parse says, as far as pooling must know it.
+//
+// This is recognition, not understanding: it may only err towards "binds the session to its
+// backend" and towards "may have committed". Where a statement must be understood, a real parser
+// decides (module retry), and never on the relay path.
+#pragma once
+
+#include <cstdint>
+#include <string_view>
+
+namespace dwspool::sql {
+
+// The first statement of the text.
+enum class StatementKind : std::uint8_t {
+  empty,        // nothing but white space, comments and semicolons
+  begin,        // BEGIN or START TRANSACTION, well formed
+  commit,       // COMMIT or END, well formed, without AND CHAIN
+  rollback,     // ROLLBACK or ABORT, well formed, without AND CHAIN and not TO a savepoint
+  set,          // SET name TO value, the plain form; see Statement::name and ::value
+  reset,        // RESET name; see Statement::name
+  show,         // SHOW
+  deallocate,   // DEALLOCATE name; see Statement::name
+  other,
+};
+
+// What was seen anywhere in the text.
+enum class Effect : std::uint32_t {
+  none = 0,
+  ends_transaction = 1U << 0U,     // COMMIT, END, ROLLBACK, ABORT, PREPARE TRANSACTION ...
+  begins_transaction = 1U << 1U,   // BEGIN, START TRANSACTION
+  savepoint = 1U << 2U,            // SAVEPOINT, RELEASE, ROLLBACK TO
+  changes_setting = 1U << 3U,      // SET, RESET, set_config ... in other than the plain form
+  changes_identity = 1U << 4U,     // SET ROLE, SET SESSION AUTHORIZATION and their RESETs
+  temporary_object = 1U << 5U,     // CREATE TEMP, INTO TEMP, pg_temp
+  advisory_lock = 1U << 6U,        // session-level ones
+  held_cursor = 1U << 7U,          // WITH HOLD
+  listens = 1U << 8U,              // LISTEN
+  loads_module = 1U << 9U,         // LOAD
+  prepares = 1U << 10U,            // PREPARE, EXECUTE
+  sequence_state = 1U << 11U,      // nextval, setval, currval, lastval
+  unclear = 1U << 12U,             // could not be read to the end
+  // These take bindings back.
+  discards_all = 1U << 13U,        // DISCARD ALL
+  unlistens_all = 1U << 14U,       // UNLISTEN *
+  deallocates_all = 1U << 15U,     // DEALLOCATE ALL
+  closes_all = 1U << 16U,          // CLOSE ALL
+  unlocks_all = 1U << 17U,         // pg_advisory_unlock_all
+  deallocates = 1U << 18U,         // DEALLOCATE name
+};
+
+class Effects {
+ public:
+  constexpr void add(Effect effect) { bits_ |= static_cast<std::uint32_t>(effect); }
+  constexpr bool has(Effect effect) const {
+    return (bits_ & static_cast<std::uint32_t>(effect)) != 0;
+  }
+  constexpr bool any() const { return bits_ != 0; }
+  constexpr std::uint32_t bits() const { return bits_; }
+  constexpr void merge(Effects other) { bits_ |= other.bits_; }
+  constexpr void remove(std::uint32_t mask) { bits_ &= ~mask; }
+
+ private:
+  std::uint32_t bits_ = 0;
+};
+
+// Effects that bind a session to its backend for longer than a transaction.
+inline constexpr std::uint32_t binding_effects =
+    static_cast<std::uint32_t>(Effect::changes_setting) |
+    static_cast<std::uint32_t>(Effect::changes_identity) |
+    static_cast<std::uint32_t>(Effect::temporary_object) |
+    static_cast<std::uint32_t>(Effect::advisory_lock) |
+    static_cast<std::uint32_t>(Effect::held_cursor) |
+    static_cast<std::uint32_t>(Effect::listens) |
+    static_cast<std::uint32_t>(Effect::loads_module) |
+    static_cast<std::uint32_t>(Effect::prepares) |
+    static_cast<std::uint32_t>(Effect::sequence_state) |
+    static_cast<std::uint32_t>(Effect::unclear);
+
+struct Statement {
+  StatementKind kind = StatementKind::empty;
+  bool single = true;  // at most one statement that is not empty
+  Effects effects;
+  // set, reset, deallocate: the name as written (perhaps quoted); set: the value as written.
+  // Views into the text.
+  std::string_view name;
+  std::string_view value;
+
+  bool is_only(StatementKind wanted) const { return single && kind == wanted; }
+};
+
+// standard_conforming_strings: the session's present value.
+// encoding_is_safe: false when the client encoding has characters of several bytes with a
+// backslash among them (SJIS, BIG5, GBK, UHC, GB18030, JOHAB); texts that depend on it are
+// then unclear.
+// names_matter: false when only the first statement and the ends of transactions are asked for;
+// effects that names inside a statement have are then not looked for.
+Statement recognize(std::string_view text, bool standard_conforming_strings = true,
+                    bool encoding_is_safe = true, bool names_matter = true);
+
+// Whether `encoding` (a value of client_encoding) may hide a backslash inside a character.
+bool hides_backslash(std::string_view encoding);
+
+}  // namespace dwspool::sql
