@@ -1,0 +1,61 @@
+// Log-in of a client to dwspool: the server's end of trust, md5 and SCRAM-SHA-256 as one machine.
+//
+// A user that does not exist, one without a password and a wrong password are told apart by
+// nothing that a client can see.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "dwspool/auth/scram.h"
+#include "dwspool/auth/user_secret.h"
+
+namespace dwspool::auth {
+
+enum class ClientMethod : std::uint8_t { trust, md5, scram_sha_256 };
+
+class ClientAuth {
+ public:
+  enum class Verdict : std::uint8_t {
+    need_answer,  // send the bytes, wait for a message of type 'p'
+    accepted,     // send the bytes (AuthenticationOk is among them)
+    refused,      // wrong password, or nothing to check it against
+    malformed,    // not an answer to what was asked: a protocol violation
+  };
+  struct Step {
+    Verdict verdict = Verdict::refused;
+    std::string send;
+  };
+
+  struct Request {
+    ClientMethod method = ClientMethod::scram_sha_256;
+    std::string user;
+    UserSecret secret;         // kind none for an unknown user
+    std::string random;        // 24 fresh random bytes
+    std::string mock_secret;   // the process's own, for the challenges of unknown users
+  };
+  explicit ClientAuth(Request request);
+
+  Step start();
+  // `body` of a message of type 'p'.
+  Step on_answer(std::string_view body);
+
+ private:
+  enum class Stage : std::uint8_t { md5_answer, sasl_initial, sasl_final, done };
+
+  Step on_md5(std::string_view body);
+  Step on_sasl_initial(std::string_view body);
+  Step on_sasl_final(std::string_view body);
+  Step accept(std::string before = {});
+  Step refuse();
+
+  Request request_;
+  Stage stage_ = Stage::done;
+  std::string md5_salt_;
+  std::optional<ScramServer> scram_;
+  bool may_succeed_ = false;
+};
+
+}  // namespace dwspool::auth

@@ -1,0 +1,31 @@
+// What is known of a user's password: the password itself, or what can be checked against it.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "dwspool/auth/scram.h"
+#include "dwspool/base/secret.h"
+
+namespace dwspool::auth {
+
+// Exactly what the text stood for; see parse_user_secret.
+struct UserSecret {
+  enum class Kind : std::uint8_t { none, plain, md5, scram };
+  Kind kind = Kind::none;
+  Secret plain;                  // kind plain
+  std::string md5;               // kind md5: "md5" and 32 hexadecimal digits
+  std::optional<ScramVerifier> scram;  // kind scram; of a plain one, see with_verifier
+};
+
+// As in pg_authid.rolpassword: "SCRAM-SHA-256$..." is a verifier, "md5" with 32 hexadecimal
+// digits a hash, everything else the password itself. Empty: no password, which nobody can prove.
+UserSecret parse_user_secret(std::string_view text);
+
+// Gives a plain secret the verifier that SCRAM needs. Runs PBKDF2: some milliseconds of CPU, not
+// for an event loop. `salt` should be random. No effect on other kinds.
+void add_verifier(UserSecret& secret, std::string_view salt);
+
+}  // namespace dwspool::auth
