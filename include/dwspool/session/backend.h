@@ -1,0 +1,39 @@
+// What is known about one backend connection that has logged in: the part of its state that
+// follows it from client to client. Owned by the shell's connection object.
+#pragma once
+
+#include <cstdint>
+
+#include "dwspool/base/pool_mode.h"
+#include "dwspool/session/prepared.h"
+#include "dwspool/session/reply_tracker.h"
+#include "dwspool/session/settings.h"
+#include "dwspool/wire/messages.h"
+#include "dwspool/wire/types.h"
+
+namespace dwspool::session {
+
+// Names the unnamed prepared statement that a backend holds: whose it is, and which of his.
+struct UnnamedStatement {
+  std::uint64_t session = 0;  // 0: none, or one that no session knows
+  std::uint32_t serial = 0;
+  friend bool operator==(const UnnamedStatement&, const UnnamedStatement&) = default;
+};
+
+struct Backend {
+  ReportedPtr reported;  // as of the last ParameterStatus
+  SettingsPtr applied;   // what dwspool has set on it beyond the server's defaults
+  Dialect dialect = Dialect::unknown;
+  wire::KeyData key;     // for CancelRequest; never shown to a client
+  wire::TxStatus status = wire::TxStatus::idle;
+  ReplyTracker replies;
+  BackendStatements statements;
+  UnnamedStatement unnamed;
+
+  // Set by the session that leaves it:
+  bool dirty = false;   // carries session state that must be cleaned away before the next client
+  bool retire = false;  // must not be lent again
+  bool holds_temporary_objects = false;  // cannot be cleaned where DISCARD is not supported
+};
+
+}  // namespace dwspool::session

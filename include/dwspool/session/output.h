@@ -1,0 +1,43 @@
+// What one step of a session or of a conversation with a backend asks the shell to do.
+#pragma once
+
+#include <cstdint>
+#include <string_view>
+
+#include "dwspool/base/gather_list.h"
+
+namespace dwspool::session {
+
+// The bytes go out in this order, in one gathered send per direction. They may point into the
+// input of the same step: send or copy them before that changes.
+//
+// The tally is what the step saw, for the metrics; the shell adds it up and clears it.
+struct Output {
+  GatherList to_client;
+  GatherList to_server;
+
+  std::uint32_t queries = 0;        // requests answered to the client (ReadyForQuery each)
+  std::uint32_t transactions = 0;   // of these, those that ended a transaction
+  std::uint32_t pins = 0;           // bits of sql::Effect that began to bind this session
+  std::uint32_t statements_parsed = 0;  // Parse messages that went to the server
+  std::uint32_t statements_reused = 0;  // Parse messages that the backend had seen before
+  char error_class[2] = {0, 0};     // NOLINT: SQLSTATE class of the last error sent, if any
+  std::uint32_t errors = 0;
+
+  void note_error(std::string_view sqlstate) {
+    ++errors;
+    if (sqlstate.size() >= 2) {
+      error_class[0] = sqlstate[0];
+      error_class[1] = sqlstate[1];
+    }
+  }
+
+  void clear() {
+    to_client.clear();
+    to_server.clear();
+    queries = transactions = pins = statements_parsed = statements_reused = errors = 0;
+    error_class[0] = error_class[1] = '\0';
+  }
+};
+
+}  // namespace dwspool::session

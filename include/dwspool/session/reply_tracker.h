@@ -1,0 +1,123 @@
+// What a backend still owes: one entry for every message sent that will be answered, in order.
+//
+// The tracker answers the one question that transaction pooling stands on: may this backend go
+// to somebody else? It may when nothing is owed, no COPY runs and the transaction is over. It
+// also says whom an answer is for (the client, or dwspool itself), and holds the place of
+// answers that dwspool gives on the server's behalf, so that they come out in order.
+//
+// Rules from the protocol chapter ("Message Flow"): every Query, FunctionCall and Sync is
+// answered by exactly one ReadyForQuery; after an error in the extended protocol the server
+// skips everything up to the next Sync, a simple Query included; a Sync that arrives during COPY
+// IN is ignored.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <vector>
+
+namespace dwspool::session {
+
+enum class ReplyKind : std::uint8_t {
+  query,
+  function,
+  parse,
+  bind,
+  describe,
+  execute,
+  close,
+  sync,
+  // Answered by dwspool itself when their turn comes:
+  local_parse_complete,
+  local_close_complete,
+  local_deallocate,  // CommandComplete "DEALLOCATE" and ReadyForQuery
+};
+
+constexpr bool is_local(ReplyKind kind) { return kind >= ReplyKind::local_parse_complete; }
+
+// Which kind of entry a message from the server answers in full; nothing for messages that go on.
+std::optional<ReplyKind> answered_by(char message_type);
+
+struct Reply {
+  ReplyKind kind = ReplyKind::query;
+  bool own = false;         // dwspool asked; the client must not see the answer
+  std::uint64_t tag = 0;    // parse: the statement's id
+};
+
+class ReplyTracker {
+ public:
+  // A message was sent. After an error of the extended protocol (see on_error) the server
+  // ignores all but Sync; such messages are not entered. Returns whether it was.
+  bool push(Reply reply);
+
+  bool empty() const { return head_ == entries_.size(); }
+  std::size_t size() const { return entries_.size() - head_; }
+  // Precondition: not empty.
+  const Reply& head() const { return entries_[head_]; }
+  bool head_is_own() const { return head_ < entries_.size() && entries_[head_].own; }
+
+  // Nothing owed, nothing open: the server waits for a new request.
+  bool quiet() const { return empty() && !unsynced_ && !skipping_ && !copy_in_; }
+  // Messages of the extended protocol were sent and no Sync behind them.
+  bool unsynced() const { return unsynced_; }
+  bool skipping() const { return skipping_; }
+  bool copy_in() const { return copy_in_; }
+  // Whether the state of a COPY cannot be told for sure any more; the backend must not be lent
+  // again.
+  bool in_doubt() const { return in_doubt_; }
+  // How many ReadyForQuery the client still waits for.
+  std::size_t requests_owed() const { return requests_; }
+
+  // The answer to the head has come in full.
+  void pop();
+  // The same, if the head is of this kind. Whether it was.
+  bool pop_if(ReplyKind kind) {
+    if (empty() || head().kind != kind) return false;
+    pop();
+    return true;
+  }
+
+  // ErrorResponse. For a request of the simple protocol ReadyForQuery follows by itself. In the
+  // extended protocol everything up to the next Sync is dropped; `dropped` is called with each
+  // entry that will not be answered.
+  template <class Dropped>
+  void on_error(Dropped&& dropped) {
+    copy_end(true);
+    if (empty()) return;
+    const ReplyKind kind = head().kind;
+    if (kind == ReplyKind::query || kind == ReplyKind::function || kind == ReplyKind::sync) return;
+    while (!empty() && head().kind != ReplyKind::sync) {
+      dropped(head());
+      pop();
+    }
+    if (empty()) {
+      skipping_ = true;
+      unsynced_ = true;
+    }
+  }
+
+  // ReadyForQuery. False when none was owed: the stream is out of step.
+  bool on_ready();
+
+  // CopyInResponse: the server now reads CopyData. A Sync that was sent together with the
+  // Execute is going to be ignored.
+  void on_copy_in();
+  // The client has sent CopyDone or CopyFail.
+  void on_copy_sent() { copy_in_ = false; }
+
+  void clear();
+
+ private:
+  void copy_end(bool by_error);
+
+  std::vector<Reply> entries_;
+  std::size_t head_ = 0;
+  std::size_t requests_ = 0;
+  bool unsynced_ = false;
+  bool skipping_ = false;
+  bool copy_in_ = false;
+  bool copy_by_execute_ = false;
+  bool in_doubt_ = false;
+};
+
+}  // namespace dwspool::session

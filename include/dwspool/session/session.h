@@ -1,0 +1,242 @@
+// One client's session, from the end of its log-in to its end: the pure heart of dwspool.
+//
+//              start            on_granted            settings suit
+//   (log-in) ────────► starting ──────────► syncing ◄──────────────► attached
+//                         │ welcome known      ▲                        │ nothing owed,
+//                         ▼                    │ on_granted             │ transaction over,
+//                       idle ──────────────► waiting                    │ nothing binds
+//                         ▲   request needs                             │
+//                         │   a backend                                 │
+//                         └─────────────────────────────────────────────┘
+//                                           release
+//   any ──► ended
+//
+// Bytes and events come in, bytes and one `Next` go out. The session consumes whole messages
+// from the front of its input (and large ones in pieces); what it leaves there it wants to see
+// again, with more behind it. It knows no socket, no clock and no log, and never calls back.
+//
+// Not thread-safe: one worker owns a session and everything it refers to.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "dwspool/base/pool_mode.h"
+#include "dwspool/retry/outcome.h"
+#include "dwspool/session/backend.h"
+#include "dwspool/session/output.h"
+#include "dwspool/session/prepared.h"
+#include "dwspool/session/settings.h"
+#include "dwspool/session/welcome.h"
+#include "dwspool/sql/statement.h"
+#include "dwspool/wire/frame.h"
+#include "dwspool/wire/messages.h"
+
+namespace dwspool::session {
+
+// What the shell does after a step, and after having sent the step's bytes.
+enum class Next : std::uint8_t {
+  need_input,    // wait for more bytes from either side
+  need_backend,  // acquire a backend, then call on_granted or on_acquire_failed
+  release,       // the session has let go of its backend; see Backend::dirty and ::retire
+  close,         // the client connection ends; the backend, if any, is still attached
+};
+
+enum class SessionState : std::uint8_t { starting, idle, waiting, syncing, attached, ended };
+std::string_view to_string(SessionState state);
+
+struct SessionConfig {
+  PoolMode mode = PoolMode::automatic;
+  bool defer_begin = true;
+  std::size_t max_prepared_statements = 200;     // per backend
+  std::size_t inspect_limit = std::size_t{1} << 20U;  // bytes of SQL that are read as a whole
+};
+
+// What sessions of one pool share. Everything outlives them.
+struct SessionContext {
+  SessionConfig config;
+  PreparedTable& statements;
+  Interner<SettingSet>& settings;
+  Interner<ReportedSet>& reported;
+  WelcomeCache& welcome;
+};
+
+class Session {
+ public:
+  // `number` is unique among all sessions of the process, and not 0. `startup` are the settings
+  // that the client's start-up packet asked for. `key` is what the client is told to cancel with.
+  Session(SessionContext& context, std::uint64_t number, SettingsPtr startup, wire::KeyData key);
+
+  // The client has been authenticated (and told so). Answers need_backend unless the welcome is
+  // known already.
+  Next start(Output& out);
+
+  // Consumes from `in` what can be consumed now. After need_backend the message that needs it is
+  // still at the front of `in`. Input that the state cannot use yet is left alone.
+  Next on_client(std::string_view& in, Output& out);
+
+  // The backend is this session's until a step answers `release`, or until part().
+  Next on_granted(Backend& backend, Output& out);
+
+  // No backend could be had: the text goes to the client, as the answer to the request that
+  // waits (which on_client then consumes), or as the end of its log-in.
+  Next on_acquire_failed(const wire::ErrorReport& report, Output& out);
+
+  // Bytes from the attached backend.
+  Next on_server(std::string_view& in, Output& out);
+
+  // The attached backend is gone. The session lets go of it, and tells the client the truth
+  // (doc/errors.md). `cause` is for the DETAIL.
+  Next on_backend_lost(std::string_view cause, Output& out);
+
+  // The client cancels while waiting for a backend (57014).
+  Next on_cancel_while_waiting(Output& out);
+
+  // The client has waited for a while: a NOTICE.
+  void on_wait_notice(Output& out) const;
+
+  // From now on the session ends (57P01) at its next transaction boundary; if it is at one, now.
+  Next drain(Output& out);
+
+  // The client is gone, or the shell gives up on it. Lets go of the backend and says what is
+  // left to do with it; null when there is none.
+  Backend* part();
+
+  SessionState state() const { return state_; }
+  bool attached() const { return backend_ != nullptr; }
+  // Whether the backend works for this client at the moment, so that a cancel has a target.
+  bool busy() const { return backend_ != nullptr && backend_->replies.requests_owed() > 0; }
+  // The transaction status that the client believes in.
+  wire::TxStatus client_status() const;
+  // Bits of sql::Effect that bind this session to its backend.
+  std::uint32_t pins() const { return pins_; }
+  // How many bytes of one message on_client or on_server waits for; 0 when any number helps.
+  std::size_t client_bytes_wanted() const { return client_wanted_; }
+  std::size_t server_bytes_wanted() const { return server_wanted_; }
+  const SettingsPtr& wanted_settings() const { return wanted_; }
+
+ private:
+  struct SettingChange {
+    std::string name;
+    std::optional<std::string> value;  // SQL text; nothing for RESET
+  };
+  // Plain SETs of an open transaction, kept until it is known how that ends.
+  struct TransactionSettings {
+    std::vector<SettingChange> changes;
+    std::optional<SettingChange> in_flight;  // sent, not yet answered
+    bool committed = false;
+    bool rolled_back = false;
+    bool savepoints = false;
+  };
+
+  // session.cpp: life cycle
+  Next begin_sync(Output& out);
+  Next finish_sync(Output& out);
+  Next finish_attach(Output& out);
+  void send_welcome(Output& out);
+  Next release();
+  bool can_release() const;
+  Next fail_request(const wire::ErrorReport& report, Output& out);
+  Next fatal(const wire::ErrorReport& report, Output& out);
+  Next protocol_violation(std::string_view what, Output& out);
+  void set_told(ReportedPtr reported);
+  void pin(std::uint32_t effects, Output& out);
+
+  // client_messages.cpp: from the client
+  Next on_client_frame(const wire::Frame& frame, Output& out, bool& consumed);
+  Next on_client_partial(const wire::FrameView& view, std::string_view& in, Output& out,
+                         bool& progressed);
+  Next on_query(const wire::Frame& frame, Output& out, bool& consumed);
+  Next on_copy_message(const wire::Frame& frame, Output& out);
+  Next need_backend(bool& consumed);
+  sql::Statement recognize(std::string_view text) const;
+  void note_statement(const sql::Statement& statement, bool simple, Output& out);
+  void track_setting(const sql::Statement& statement);
+  void flush_deferred_begin(bool simple_follows, Output& out);
+  void forward(std::string_view bytes, Output& out) { out.to_server.add(bytes); }
+  void push(ReplyKind kind, bool own = false, std::uint64_t tag = 0);
+
+  // extended_messages.cpp: Parse, Bind, Describe, Execute, Close, Sync
+  Next on_extended(const wire::Frame& frame, Output& out, bool& consumed);
+  void on_parse(const wire::Frame& frame, Output& out);
+  void parse_named(const wire::Frame& frame, const wire::ParseMessage& message, Output& out);
+  void on_bind(std::string_view bytes, std::size_t total, Output& out);
+  void on_describe(const wire::Frame& frame, Output& out);
+  void on_close(const wire::Frame& frame, Output& out);
+  void on_sync(const wire::Frame& frame, Output& out);
+  std::string_view provide_statement(std::string_view name, Output& out);
+  void provide_unnamed(Output& out);
+  void limit_statements(Output& out);
+  Next on_extended_locally(const wire::Frame& frame, Output& out, bool& consumed);
+
+  // local_replies.cpp: answers without a backend
+  bool answer_query_locally(const wire::Frame& frame, const sql::Statement& statement,
+                            Output& out);
+  bool answer_in_lost_transaction(const sql::Statement& statement, Output& out);
+  void flush_local_replies(Output& out);
+  void send_ready(wire::TxStatus status, Output& out);
+  void send_error(const wire::ErrorReport& report, Output& out);
+  void send_complete(std::string_view tag, Output& out);
+
+  // server_messages.cpp: from the backend
+  Next on_server_frame(const wire::Frame& frame, Output& out);
+  Next on_error_response(const wire::Frame& frame, Output& out);
+  Next on_ready_for_query(const wire::Frame& frame, Output& out);
+  Next on_parameter_status(const wire::Frame& frame, Output& out);
+  void on_command_complete(const wire::Frame& frame);
+  void on_parse_complete();
+  void on_transaction_end();
+  void carry_reported();
+  void carry_changes(const std::vector<SettingChange>& changes);
+  void drop_reply(const Reply& reply);
+  void forget_statements();
+
+  SessionContext* context_;
+  std::uint64_t number_;
+  SettingsPtr startup_;   // what RESET goes back to
+  SettingsPtr wanted_;    // what a backend must have for this session
+  ReportedPtr told_;      // what the client knows of the server's parameters
+  Backend* backend_ = nullptr;
+  wire::KeyData key_;
+
+  SessionState state_ = SessionState::starting;
+  bool draining_ = false;
+  bool escapes_standard_ = true;   // standard_conforming_strings
+  bool encoding_safe_ = true;
+  bool lost_transaction_ = false;  // the client's transaction is gone; 25P02 until ROLLBACK
+  bool skip_to_sync_ = false;      // an error was answered without a backend
+  bool local_rollback_ = false;    // a ROLLBACK was parsed without a backend
+  bool request_failed_ = false;    // an ErrorResponse was sent for the present request
+  bool begin_sent_ = false;        // the deferred BEGIN went out with the present request
+  bool begin_failed_ = false;      // ... and was refused by the server
+  bool may_have_committed_ = false;  // something that can commit was sent in this transaction
+  bool work_sent_ = false;         // something was sent since the last transaction boundary
+  bool session_ended_ = false;     // session state is lost: 57P01 at the next message
+  bool watch_tags_ = false;
+  bool discarded_ = false;         // DISCARD ALL was done in the present request
+  bool server_stream_own_ = false;
+  std::uint8_t sync_pending_ = 0;
+  std::uint8_t lost_while_syncing_ = 0;
+  std::uint32_t pins_ = 0;
+  std::uint32_t unpins_ = 0;       // taken back when the present request succeeds
+  std::uint32_t extra_requests_ = 0;
+  std::uint32_t unnamed_serial_ = 0;
+  std::size_t client_stream_left_ = 0;  // of a large message that is being passed on
+  std::size_t server_stream_left_ = 0;
+  std::size_t client_wanted_ = 0;
+  std::size_t server_wanted_ = 0;
+  std::string deferred_begin_;     // its SQL; empty when none is held back
+  std::string unnamed_;            // the last unnamed Parse, whole; empty when there is none
+  ReportedPtr reported_mark_;      // the backend's report when this session's changes began
+  std::unique_ptr<wire::ErrorReport> failure_;   // answers the next request
+  std::unique_ptr<ClientStatements> statements_;
+  std::unique_ptr<std::vector<std::string>> parse_names_;  // of Parse messages under way
+  std::unique_ptr<TransactionSettings> tx_settings_;
+};
+
+}  // namespace dwspool::session

@@ -1,0 +1,347 @@
+// What the client sends: cut into messages, answered here or passed to the backend.
+#include <algorithm>
+
+#include "dwspool/session/session.h"
+#include "dwspool/sql/lexer.h"
+#include "dwspool/sql/quote.h"
+#include "dwspool/wire/sqlstate.h"
+
+namespace dwspool::session {
+namespace {
+
+namespace fe = wire::frontend;
+
+// Messages without user data are small (libpq's PQ_SMALL_MESSAGE_LIMIT); the others may be large.
+constexpr std::size_t small_message_limit = 10000;
+// The names at the front of Bind are looked for this far.
+constexpr std::size_t bind_names_limit = 16384;
+// Above this, a message goes on in pieces; below, it is passed on as a whole.
+constexpr std::size_t stream_copy_above = 16384;
+
+constexpr std::uint32_t bits(sql::Effect effect) { return static_cast<std::uint32_t>(effect); }
+
+constexpr bool is_known(char type) {
+  switch (type) {
+    case fe::bind: case fe::close: case fe::copy_data: case fe::copy_done: case fe::copy_fail:
+    case fe::describe: case fe::execute: case fe::flush: case fe::function_call: case fe::parse:
+    case fe::query: case fe::sync: case fe::terminate:
+      return true;
+    default: return false;
+  }
+}
+
+constexpr bool is_large(char type) {
+  return type == fe::query || type == fe::parse || type == fe::bind || type == fe::function_call ||
+         type == fe::copy_data;
+}
+
+}  // namespace
+
+Next Session::on_client(std::string_view& in, Output& out) {
+  client_wanted_ = 0;
+  while (true) {
+    if (state_ == SessionState::ended) {
+      in = {};
+      return Next::close;
+    }
+    if (client_stream_left_ > 0) {
+      const std::size_t piece = std::min(client_stream_left_, in.size());
+      if (backend_ != nullptr) forward(in.substr(0, piece), out);
+      in.remove_prefix(piece);
+      client_stream_left_ -= piece;
+      if (client_stream_left_ > 0) return Next::need_input;
+    }
+    if (state_ == SessionState::waiting || state_ == SessionState::syncing ||
+        state_ == SessionState::starting) {
+      return Next::need_input;
+    }
+    const wire::FrameView view = wire::peek_frame(in);
+    if (view.status == wire::FrameStatus::incomplete) return Next::need_input;
+    if (!is_known(view.type)) {
+      return protocol_violation("invalid frontend message type " +
+                                    std::to_string(static_cast<unsigned char>(view.type)),
+                                out);
+    }
+    if (view.status == wire::FrameStatus::bad ||
+        (!is_large(view.type) && view.total > small_message_limit + 1)) {
+      return protocol_violation("invalid message length", out);
+    }
+    if (session_ended_ && !failure_ && !skip_to_sync_ && view.type != fe::terminate) {
+      wire::ErrorReport report;
+      report.sqlstate = wire::sqlstate::admin_shutdown;
+      report.message = "the session was lost with its connection to the database server";
+      report.hint = "Connect again.";
+      return fatal(report, out);
+    }
+    Next next = Next::need_input;
+    bool progressed = true;
+    if (view.status == wire::FrameStatus::complete) {
+      std::string_view rest = in;
+      const wire::Frame frame = wire::take_frame(rest, view);
+      next = on_client_frame(frame, out, progressed);
+      if (progressed) in = rest;
+    } else {
+      next = on_client_partial(view, in, out, progressed);
+    }
+    if (next != Next::need_input || !progressed) return next;
+  }
+}
+
+Next Session::need_backend(bool& consumed) {
+  consumed = false;
+  state_ = SessionState::waiting;
+  return Next::need_backend;
+}
+
+Next Session::on_client_frame(const wire::Frame& frame, Output& out, bool& consumed) {
+  switch (frame.type) {
+    case fe::query: return on_query(frame, out, consumed);
+    case fe::parse:
+    case fe::bind:
+    case fe::describe:
+    case fe::execute:
+    case fe::close:
+    case fe::sync:
+    case fe::flush: return on_extended(frame, out, consumed);
+    case fe::copy_data:
+    case fe::copy_done:
+    case fe::copy_fail: return on_copy_message(frame, out);
+    case fe::terminate: state_ = SessionState::ended; return Next::close;
+    case fe::function_call: break;
+    default: break;
+  }
+  // FunctionCall
+  if (skip_to_sync_) return Next::need_input;
+  if (failure_ || lost_transaction_) {
+    answer_query_locally(frame, sql::Statement{sql::StatementKind::other, true, {}, {}, {}}, out);
+    return Next::need_input;
+  }
+  if (backend_ == nullptr) return need_backend(consumed);
+  flush_deferred_begin(true, out);
+  push(ReplyKind::function);
+  work_sent_ = true;
+  forward(frame.bytes, out);
+  return Next::need_input;
+}
+
+sql::Statement Session::recognize(std::string_view text) const {
+  return sql::recognize(text, escapes_standard_, encoding_safe_,
+                        context_->config.mode == PoolMode::automatic);
+}
+
+Next Session::on_query(const wire::Frame& frame, Output& out, bool& consumed) {
+  if (skip_to_sync_) return Next::need_input;
+  const std::optional<std::string_view> text = wire::read_query(frame.body());
+  sql::Statement statement;
+  if (text) {
+    statement = recognize(*text);
+  } else {
+    statement.kind = sql::StatementKind::other;
+    statement.effects.add(sql::Effect::unclear);
+  }
+  const bool was_deferred = !deferred_begin_.empty();
+  const bool had_failure = failure_ != nullptr;
+  if (answer_query_locally(frame, statement, out)) {
+    if (!had_failure && !was_deferred && statement.is_only(sql::StatementKind::begin) &&
+        !lost_transaction_) {
+      // Deferred BEGIN: answered now, sent with the first statement (doc/architecture.md).
+      deferred_begin_ = *text;
+      const bool start = sql::Lexer(*text, true).next().is("start");
+      send_complete(start ? "START TRANSACTION" : "BEGIN", out);
+      send_ready(wire::TxStatus::in_transaction, out);
+    }
+    return Next::need_input;
+  }
+  if (statement.is_only(sql::StatementKind::deallocate) && statements_) {
+    const std::string name = sql::identifier_of(statement.name);
+    if (statements_->find(name) != nullptr && client_status() != wire::TxStatus::failed) {
+      statements_->erase(name);
+      if (backend_ == nullptr) {
+        send_complete("DEALLOCATE", out);
+        send_ready(client_status(), out);
+      } else {
+        push(ReplyKind::local_deallocate);
+        flush_local_replies(out);
+      }
+      return Next::need_input;
+    }
+  }
+  if (backend_ == nullptr) return need_backend(consumed);
+  flush_deferred_begin(true, out);
+  note_statement(statement, true, out);
+  push(ReplyKind::query);
+  // A simple Query drops the unnamed statement.
+  unnamed_.clear();
+  backend_->unnamed = {};
+  work_sent_ = true;
+  forward(frame.bytes, out);
+  return Next::need_input;
+}
+
+// Takes down what the statement may do to the session, before it is sent.
+void Session::note_statement(const sql::Statement& statement, bool simple, Output& out) {
+  sql::Effects effects = statement.effects;
+  const bool plain_setting = statement.is_only(sql::StatementKind::set) ||
+                             statement.is_only(sql::StatementKind::reset);
+  if (plain_setting) {
+    if (simple && backend_->replies.empty()) {
+      track_setting(statement);
+    } else {
+      effects.add(sql::Effect::changes_setting);
+    }
+  }
+  if (!effects.any()) return;
+  if (effects.has(sql::Effect::ends_transaction) || effects.has(sql::Effect::unclear)) {
+    may_have_committed_ = true;
+  }
+  if (effects.has(sql::Effect::savepoint) && tx_settings_) tx_settings_->savepoints = true;
+  if (effects.has(sql::Effect::discards_all) || effects.has(sql::Effect::deallocates_all)) {
+    watch_tags_ = true;
+  }
+  if (context_->config.mode == PoolMode::automatic) {
+    const std::uint32_t binding = effects.bits() & sql::binding_effects;
+    if (binding != 0) pin(binding, out);
+  }
+  if (pins_ != 0) {
+    const auto take_back = [&](sql::Effect by, sql::Effect what) {
+      if (effects.has(by) && !effects.has(what)) unpins_ |= bits(what);
+    };
+    take_back(sql::Effect::unlistens_all, sql::Effect::listens);
+    take_back(sql::Effect::deallocates_all, sql::Effect::prepares);
+    take_back(sql::Effect::closes_all, sql::Effect::held_cursor);
+    take_back(sql::Effect::unlocks_all, sql::Effect::advisory_lock);
+  }
+}
+
+// SET name TO value on its own: carried to the next backend once it is known to hold.
+void Session::track_setting(const sql::Statement& statement) {
+  const std::string name = sql::identifier_of(statement.name);
+  // A reported parameter the server itself will tell of; but for RESET, which must not go back
+  // behind the start-up packet.
+  if (backend_->reported->find(name) != nullptr &&
+      (statement.kind == sql::StatementKind::set || startup_->find(name) == nullptr)) {
+    return;
+  }
+  if (!tx_settings_) tx_settings_ = std::make_unique<TransactionSettings>();
+  SettingChange change{name, std::nullopt};
+  if (statement.kind == sql::StatementKind::set) change.value = statement.value;
+  tx_settings_->in_flight = std::move(change);
+  watch_tags_ = true;
+}
+
+// The BEGIN that was answered early goes out in front of whatever comes first, as messages of
+// the extended protocol without a Sync: should the server refuse it, it skips what follows, so
+// that no statement can run outside the transaction it was meant for. It also spares the server
+// one flush, and dwspool one read.
+void Session::flush_deferred_begin(bool simple_follows, Output& out) {
+  if (deferred_begin_.empty()) return;
+  static constexpr std::string_view no_types("\0\0", 2);
+  std::string bytes;
+  wire::append_parse(bytes, "", deferred_begin_, no_types);
+  wire::append_bind(bytes, "");
+  wire::append_execute(bytes);
+  push(ReplyKind::parse, true);
+  push(ReplyKind::bind, true);
+  push(ReplyKind::execute, true);
+  if (!simple_follows) {
+    // Leave no unnamed statement or portal behind that a direct connection would not have.
+    wire::append_close(bytes, 'S', "");
+    wire::append_close(bytes, 'P', "");
+    push(ReplyKind::close, true);
+    push(ReplyKind::close, true);
+  }
+  out.to_server.copy(bytes);
+  deferred_begin_.clear();
+  unnamed_.clear();
+  backend_->unnamed = {};
+  begin_sent_ = true;
+  work_sent_ = true;
+}
+
+Next Session::on_copy_message(const wire::Frame& frame, Output& out) {
+  // Without a COPY these are leftovers of one that failed; the protocol says to ignore them.
+  if (backend_ == nullptr || skip_to_sync_) return Next::need_input;
+  if (frame.type != fe::copy_data) backend_->replies.on_copy_sent();
+  forward(frame.bytes, out);
+  return Next::need_input;
+}
+
+// The front of a message that is not complete yet: large ones go on piece by piece.
+Next Session::on_client_partial(const wire::FrameView& view, std::string_view& in, Output& out,
+                                bool& progressed) {
+  const std::size_t limit = context_->config.inspect_limit;
+  const bool inspected = view.type == fe::query || view.type == fe::parse;
+  const bool wait = view.type == fe::bind ? false
+                    : inspected           ? view.total <= limit
+                                          : view.total <= stream_copy_above;
+  if (wait) {
+    client_wanted_ = view.total;
+    progressed = false;
+    return Next::need_input;
+  }
+  const auto drop = [&] {
+    client_stream_left_ = view.total - in.size();
+    in = {};
+    return Next::need_input;
+  };
+  if (view.type == fe::copy_data) {
+    if (backend_ != nullptr && !skip_to_sync_) forward(in, out);
+    return drop();
+  }
+  if (skip_to_sync_) return drop();
+  if (backend_ == nullptr) {
+    if (failure_ || lost_transaction_) {
+      const wire::Frame front{view.type, in};
+      bool consumed = true;
+      if (inspected && view.type == fe::query) {
+        answer_query_locally(front, sql::Statement{sql::StatementKind::other, true, {}, {}, {}},
+                             out);
+      } else {
+        on_extended_locally(front, out, consumed);
+      }
+      return drop();
+    }
+    if (view.type == fe::bind && !wire::read_bind_prefix(in.substr(wire::header_size))) {
+      progressed = false;
+      client_wanted_ = in.size() + 1;
+      return Next::need_input;
+    }
+    return need_backend(progressed);
+  }
+  switch (view.type) {
+    case fe::bind:
+      if (!wire::read_bind_prefix(in.substr(wire::header_size))) {
+        if (in.size() > bind_names_limit) return protocol_violation("invalid Bind message", out);
+        client_wanted_ = in.size() + 1;
+        progressed = false;
+        return Next::need_input;
+      }
+      flush_deferred_begin(false, out);
+      work_sent_ = true;
+      on_bind(in, view.total, out);
+      return drop();
+    case fe::query:
+    case fe::parse: {
+      // Too large to be read as a whole: whatever it does binds the session.
+      flush_deferred_begin(view.type == fe::query, out);
+      sql::Statement unseen;
+      unseen.kind = sql::StatementKind::other;
+      unseen.effects.add(sql::Effect::unclear);
+      note_statement(unseen, view.type == fe::query, out);
+      if (view.type == fe::parse) pin(bits(sql::Effect::prepares), out);
+      push(view.type == fe::query ? ReplyKind::query : ReplyKind::parse);
+      unnamed_.clear();
+      backend_->unnamed = {};
+      break;
+    }
+    default:
+      flush_deferred_begin(true, out);
+      push(ReplyKind::function);
+      break;
+  }
+  work_sent_ = true;
+  forward(in, out);
+  return drop();
+}
+
+}  // namespace dwspool::session

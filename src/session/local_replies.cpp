@@ -1,0 +1,202 @@
+// Answers that dwspool gives itself: to a bare BEGIN and what may follow it before a backend is
+// needed, in a transaction that was lost, and for statements that a backend holds already.
+#include <string>
+
+#include "dwspool/session/session.h"
+#include "dwspool/wire/sqlstate.h"
+#include "dwspool/wire/writer.h"
+
+namespace dwspool::session {
+namespace {
+
+wire::ErrorReport failed_transaction_report() {
+  wire::ErrorReport report;
+  report.sqlstate = wire::sqlstate::in_failed_sql_transaction;
+  report.message = "current transaction is aborted, commands ignored until end of transaction block";
+  return report;
+}
+
+}  // namespace
+
+void Session::send_ready(wire::TxStatus status, Output& out) {
+  std::string bytes;
+  wire::append_ready_for_query(bytes, status);
+  out.to_client.copy(bytes);
+  ++out.queries;
+  if (status == wire::TxStatus::idle) ++out.transactions;
+}
+
+void Session::send_error(const wire::ErrorReport& report, Output& out) {
+  out.note_error(report.sqlstate);
+  out.to_client.copy(wire::encode(report));
+}
+
+void Session::send_complete(std::string_view tag, Output& out) {
+  std::string bytes;
+  wire::append_command_complete(bytes, tag);
+  out.to_client.copy(bytes);
+}
+
+// A simple Query that needs no backend. False when it does.
+bool Session::answer_query_locally(const wire::Frame& /*frame*/, const sql::Statement& statement,
+                                   Output& out) {
+  if (failure_) {
+    const std::unique_ptr<wire::ErrorReport> failure = std::move(failure_);
+    if (lost_transaction_ && statement.is_only(sql::StatementKind::rollback)) {
+      return answer_in_lost_transaction(statement, out);
+    }
+    if (!deferred_begin_.empty()) {
+      // The transaction never began; for the client it has failed.
+      deferred_begin_.clear();
+      lost_transaction_ = true;
+    }
+    if (statement.is_only(sql::StatementKind::commit)) lost_transaction_ = false;
+    send_error(*failure, out);
+    send_ready(client_status(), out);
+    return true;
+  }
+  if (lost_transaction_) return answer_in_lost_transaction(statement, out);
+
+  const bool quiet = backend_ == nullptr || (backend_->replies.quiet() &&
+                                             backend_->status == wire::TxStatus::idle);
+  if (!quiet || !context_->config.defer_begin) return false;
+  if (deferred_begin_.empty()) {
+    if (!statement.is_only(sql::StatementKind::begin)) return false;
+    return true;  // the caller keeps the text
+  }
+  if (statement.is_only(sql::StatementKind::commit) ||
+      statement.is_only(sql::StatementKind::rollback)) {
+    deferred_begin_.clear();
+    send_complete(statement.kind == sql::StatementKind::commit ? "COMMIT" : "ROLLBACK", out);
+    send_ready(wire::TxStatus::idle, out);
+    return true;
+  }
+  return false;
+}
+
+// Until the client has seen its lost transaction end, nothing runs (25P02), as on the server.
+// False when the text goes on behind the end of the transaction: that part needs a backend.
+bool Session::answer_in_lost_transaction(const sql::Statement& statement, Output& out) {
+  const bool ends = statement.kind == sql::StatementKind::commit ||
+                    statement.kind == sql::StatementKind::rollback;
+  if (!ends) {
+    send_error(failed_transaction_report(), out);
+    send_ready(wire::TxStatus::failed, out);
+    return true;
+  }
+  lost_transaction_ = false;
+  if (!statement.single) return false;
+  send_complete("ROLLBACK", out);
+  send_ready(wire::TxStatus::idle, out);
+  return true;
+}
+
+void Session::flush_local_replies(Output& out) {
+  ReplyTracker& replies = backend_->replies;
+  while (!replies.empty() && is_local(replies.head().kind)) {
+    std::string bytes;
+    switch (replies.head().kind) {
+      case ReplyKind::local_parse_complete:
+        wire::append_empty(bytes, wire::backend::parse_complete);
+        break;
+      case ReplyKind::local_close_complete:
+        wire::append_empty(bytes, wire::backend::close_complete);
+        break;
+      case ReplyKind::local_deallocate:
+        wire::append_command_complete(bytes, "DEALLOCATE");
+        wire::append_ready_for_query(bytes, backend_->status);
+        ++out.queries;
+        if (backend_->status == wire::TxStatus::idle) ++out.transactions;
+        break;
+      case ReplyKind::query:
+      case ReplyKind::function:
+      case ReplyKind::parse:
+      case ReplyKind::bind:
+      case ReplyKind::describe:
+      case ReplyKind::execute:
+      case ReplyKind::close:
+      case ReplyKind::sync: break;
+    }
+    out.to_client.copy(bytes);
+    replies.pop();
+  }
+}
+
+// Messages of the extended protocol that need no backend: all of them once an error has been
+// answered (up to Sync) or the transaction is lost, and Close and Sync at any time.
+Next Session::on_extended_locally(const wire::Frame& frame, Output& out, bool& consumed) {
+  std::string bytes;
+  if (frame.type == wire::frontend::sync) {
+    skip_to_sync_ = local_rollback_ = false;
+    send_ready(client_status(), out);
+    return Next::need_input;
+  }
+  if (skip_to_sync_ || frame.type == wire::frontend::flush) return Next::need_input;
+  if (failure_) {
+    const std::unique_ptr<wire::ErrorReport> failure = std::move(failure_);
+    if (!deferred_begin_.empty()) {
+      deferred_begin_.clear();
+      lost_transaction_ = true;
+    }
+    send_error(*failure, out);
+    skip_to_sync_ = true;
+    return Next::need_input;
+  }
+  if (lost_transaction_ || local_rollback_) {
+    switch (frame.type) {
+      case wire::frontend::parse: {
+        const auto message = wire::read_parse(frame.body());
+        const sql::Statement statement =
+            message ? recognize(message->query) : sql::Statement{};
+        const bool ends = statement.is_only(sql::StatementKind::rollback) ||
+                          statement.is_only(sql::StatementKind::commit);
+        if (ends && message->name.empty()) {
+          local_rollback_ = true;
+          wire::append_empty(bytes, wire::backend::parse_complete);
+        }
+        break;
+      }
+      case wire::frontend::bind:
+        if (local_rollback_) wire::append_empty(bytes, wire::backend::bind_complete);
+        break;
+      case wire::frontend::describe:
+        if (local_rollback_) {
+          if (frame.body().starts_with('S')) {
+            wire::MessageWriter(bytes, wire::backend::parameter_description).u16(0).end();
+          }
+          wire::append_empty(bytes, wire::backend::no_data);
+        }
+        break;
+      case wire::frontend::execute:
+        if (local_rollback_) {
+          lost_transaction_ = false;
+          wire::append_command_complete(bytes, "ROLLBACK");
+        }
+        break;
+      case wire::frontend::close:
+        wire::append_empty(bytes, wire::backend::close_complete);
+        break;
+      default: break;
+    }
+    if (bytes.empty()) {
+      send_error(failed_transaction_report(), out);
+      skip_to_sync_ = true;
+    }
+    out.to_client.copy(bytes);
+    return Next::need_input;
+  }
+  if (frame.type == wire::frontend::close) {
+    if (const auto target = wire::read_target(frame.body())) {
+      if (target->kind == 'S') {
+        if (target->name.empty()) unnamed_.clear();
+        if (statements_) statements_->erase(target->name);
+      }
+      wire::append_empty(bytes, wire::backend::close_complete);
+      out.to_client.copy(bytes);
+      return Next::need_input;
+    }
+  }
+  return need_backend(consumed);
+}
+
+}  // namespace dwspool::session

@@ -1,0 +1,117 @@
+#include "dwspool/session/reply_tracker.h"
+
+#include "dwspool/wire/types.h"
+
+namespace dwspool::session {
+namespace {
+
+constexpr bool is_request(ReplyKind kind) {
+  return kind == ReplyKind::query || kind == ReplyKind::function || kind == ReplyKind::sync ||
+         kind == ReplyKind::local_deallocate;
+}
+
+}  // namespace
+
+std::optional<ReplyKind> answered_by(char message_type) {
+  namespace be = wire::backend;
+  switch (message_type) {
+    case be::parse_complete: return ReplyKind::parse;
+    case be::bind_complete: return ReplyKind::bind;
+    case be::close_complete: return ReplyKind::close;
+    case be::row_description:
+    case be::no_data: return ReplyKind::describe;
+    case be::command_complete:
+    case be::empty_query_response:
+    case be::portal_suspended: return ReplyKind::execute;
+    default: return std::nullopt;
+  }
+}
+
+bool ReplyTracker::push(Reply reply) {
+  if (reply.kind == ReplyKind::sync) {
+    if (copy_in_) return false;  // ignored by the server while it reads CopyData
+    skipping_ = false;
+    unsynced_ = false;
+  } else if (skipping_) {
+    return false;
+  } else if (copy_in_) {
+    // The server takes anything else for a protocol violation, and the message with it.
+    in_doubt_ = true;
+    return false;
+  } else if (reply.kind != ReplyKind::query && reply.kind != ReplyKind::function &&
+             reply.kind != ReplyKind::local_deallocate) {
+    unsynced_ = true;
+  }
+  if (is_request(reply.kind) && !reply.own) ++requests_;
+  entries_.push_back(reply);
+  return true;
+}
+
+void ReplyTracker::pop() {
+  const Reply& done = entries_[head_];
+  if (is_request(done.kind) && !done.own) --requests_;
+  ++head_;
+  if (head_ == entries_.size()) {
+    entries_.clear();
+    head_ = 0;
+  } else if (head_ >= 1024) {
+    entries_.erase(entries_.begin(), entries_.begin() + static_cast<std::ptrdiff_t>(head_));
+    head_ = 0;
+  }
+}
+
+bool ReplyTracker::on_ready() {
+  copy_in_ = false;
+  if (empty()) {
+    // The Sync that a failed COPY seemed to have swallowed was answered after all.
+    if (!in_doubt_) return false;
+    skipping_ = false;
+    unsynced_ = false;
+    return true;
+  }
+  switch (head().kind) {
+    case ReplyKind::query:
+      // A simple Query behind extended messages without a Sync ends their implicit transaction.
+      if (size() == 1) unsynced_ = false;
+      break;
+    case ReplyKind::function:
+    case ReplyKind::sync: break;
+    case ReplyKind::parse:
+    case ReplyKind::bind:
+    case ReplyKind::describe:
+    case ReplyKind::execute:
+    case ReplyKind::close:
+    case ReplyKind::local_parse_complete:
+    case ReplyKind::local_close_complete:
+    case ReplyKind::local_deallocate: return false;
+  }
+  pop();
+  return true;
+}
+
+void ReplyTracker::on_copy_in() {
+  copy_in_ = true;
+  copy_by_execute_ = !empty() && head().kind == ReplyKind::execute;
+  if (!copy_by_execute_) return;
+  // The Sync behind the Execute is read in COPY mode, and ignored there.
+  if (size() >= 2 && entries_[head_ + 1].kind == ReplyKind::sync) {
+    if (!entries_[head_ + 1].own) --requests_;
+    entries_.erase(entries_.begin() + static_cast<std::ptrdiff_t>(head_) + 1);
+    unsynced_ = true;
+  }
+}
+
+void ReplyTracker::copy_end(bool by_error) {
+  // Whether that Sync was read before or after the error cannot be told from here.
+  if (copy_in_ && copy_by_execute_ && by_error) in_doubt_ = true;
+  copy_in_ = false;
+}
+
+void ReplyTracker::clear() {
+  entries_.clear();
+  head_ = 0;
+  requests_ = 0;
+  unsynced_ = skipping_ = copy_in_ = copy_by_execute_ = in_doubt_ = false;
+}
+
+}  // namespace dwspool::session

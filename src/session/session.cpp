@@ -1,0 +1,299 @@
+// The life cycle of a session: log-in, attaching, settling, releasing, ending.
+#include "dwspool/session/session.h"
+
+#include <utility>
+
+#include "dwspool/base/text.h"
+#include "dwspool/sql/quote.h"
+#include "dwspool/wire/sqlstate.h"
+
+namespace dwspool::session {
+namespace {
+
+// How many backends in a row may die while they are being prepared for this client.
+constexpr std::uint8_t max_lost_while_syncing = 3;
+
+wire::ErrorReport session_lost_report(std::string_view cause) {
+  wire::ErrorReport report;
+  report.sqlstate = wire::sqlstate::admin_shutdown;
+  report.message = "the session was lost with its connection to the database server";
+  report.detail = cause;
+  report.hint =
+      "Session state bound it to that connection. An open transaction was rolled back. Connect "
+      "again.";
+  return report;
+}
+
+}  // namespace
+
+std::string_view to_string(SessionState state) {
+  switch (state) {
+    case SessionState::starting: return "starting";
+    case SessionState::idle: return "idle";
+    case SessionState::waiting: return "waiting";
+    case SessionState::syncing: return "syncing";
+    case SessionState::attached: return "attached";
+    case SessionState::ended: return "ended";
+  }
+  return "?";
+}
+
+Session::Session(SessionContext& context, std::uint64_t number, SettingsPtr startup,
+                 wire::KeyData key)
+    : context_(&context),
+      number_(number),
+      startup_(std::move(startup)),
+      wanted_(startup_),
+      key_(std::move(key)) {}
+
+Next Session::start(Output& out) {
+  ReportedPtr known = context_->welcome.find(wanted_);
+  if (known == nullptr) return Next::need_backend;
+  set_told(std::move(known));
+  send_welcome(out);
+  state_ = SessionState::idle;
+  return Next::need_input;
+}
+
+void Session::send_welcome(Output& out) {
+  std::string bytes;
+  for (const auto& [name, value] : told_->entries()) {
+    wire::append_parameter_status(bytes, name, value);
+  }
+  wire::append_key_data(bytes, key_);
+  wire::append_ready_for_query(bytes, wire::TxStatus::idle);
+  out.to_client.copy(bytes);
+}
+
+Next Session::on_granted(Backend& backend, Output& out) {
+  backend_ = &backend;
+  backend_->dirty = backend_->retire = false;
+  // Pointers differ although the sets are equal only behind a hand-over between workers.
+  if (!same(backend_->applied, wanted_)) return begin_sync(out);
+  return finish_attach(out);
+}
+
+Next Session::begin_sync(Output& out) {
+  const std::vector<std::string> queries = switch_settings(*backend_->applied, *wanted_);
+  state_ = SessionState::syncing;
+  sync_pending_ = static_cast<std::uint8_t>(queries.size());
+  if (queries.empty()) return finish_sync(out);
+  std::string bytes;
+  for (const std::string& query : queries) {
+    wire::append_query(bytes, query);
+    push(ReplyKind::query, true);
+  }
+  backend_->unnamed = {};
+  out.to_server.copy(bytes);
+  return Next::need_input;
+}
+
+Next Session::finish_sync(Output& out) {
+  if (!failure_) {
+    backend_->applied = wanted_;
+    lost_while_syncing_ = 0;
+    return finish_attach(out);
+  }
+  backend_->dirty = true;  // some of the settings may have been made
+  if (!told_) {
+    const std::unique_ptr<wire::ErrorReport> failure = std::move(failure_);
+    return fatal(*failure, out);
+  }
+  return release();  // failure_ answers the request that waits
+}
+
+Next Session::finish_attach(Output& out) {
+  reported_mark_ = backend_->reported;
+  state_ = SessionState::attached;
+  if (!told_) {
+    set_told(backend_->reported);
+    context_->welcome.store(wanted_, told_);
+    send_welcome(out);
+    if (draining_) return drain(out);
+    return release();
+  }
+  if (told_ != backend_->reported && !same(told_, backend_->reported)) {
+    // This server differs from the last one in something that the client must know.
+    std::string bytes;
+    for (const auto& [name, value] : backend_->reported->entries()) {
+      const std::string* told = told_->find(name);
+      if (told == nullptr || *told != value) wire::append_parameter_status(bytes, name, value);
+    }
+    out.to_client.copy(bytes);
+    set_told(backend_->reported);
+  }
+  return Next::need_input;
+}
+
+void Session::set_told(ReportedPtr reported) {
+  told_ = std::move(reported);
+  const std::string* conforming = told_->find("standard_conforming_strings");
+  escapes_standard_ = conforming == nullptr || *conforming != "off";
+  const std::string* encoding = told_->find("client_encoding");
+  encoding_safe_ = encoding == nullptr || !sql::hides_backslash(*encoding);
+}
+
+bool Session::can_release() const {
+  return context_->config.mode != PoolMode::session && pins_ == 0 && deferred_begin_.empty() &&
+         backend_->status == wire::TxStatus::idle && backend_->replies.quiet();
+}
+
+Next Session::release() {
+  if (backend_->replies.in_doubt()) backend_->retire = true;
+  backend_ = nullptr;
+  state_ = SessionState::idle;
+  return Next::release;
+}
+
+Next Session::on_acquire_failed(const wire::ErrorReport& report, Output& out) {
+  if (!told_) return fatal(report, out);
+  return fail_request(report, out);
+}
+
+// The request is still at the front of the client's input; on_client answers it.
+Next Session::fail_request(const wire::ErrorReport& report, Output& /*out*/) {
+  failure_ = std::make_unique<wire::ErrorReport>(report);
+  state_ = SessionState::idle;
+  return Next::need_input;
+}
+
+Next Session::fatal(const wire::ErrorReport& report, Output& out) {
+  wire::ErrorReport last = report;
+  last.severity = wire::Severity::fatal;
+  out.note_error(last.sqlstate);
+  out.to_client.copy(wire::encode(last));
+  state_ = SessionState::ended;
+  return Next::close;
+}
+
+Next Session::protocol_violation(std::string_view what, Output& out) {
+  wire::ErrorReport report;
+  report.sqlstate = wire::sqlstate::protocol_violation;
+  report.message = what;
+  return fatal(report, out);
+}
+
+Next Session::on_cancel_while_waiting(Output& out) {
+  wire::ErrorReport report;
+  report.sqlstate = wire::sqlstate::query_canceled;
+  report.message = "canceling statement due to user request";
+  report.detail = "The statement was waiting for a connection to the database server.";
+  return on_acquire_failed(report, out);
+}
+
+void Session::on_wait_notice(Output& out) const {
+  if (!told_) return;  // a client that logs in expects no notice yet
+  wire::ErrorReport report;
+  report.severity = wire::Severity::notice;
+  report.sqlstate = "00000";
+  report.message = "waiting for a connection to the database server";
+  out.to_client.copy(wire::encode(report));
+}
+
+wire::TxStatus Session::client_status() const {
+  if (lost_transaction_ || begin_failed_) return wire::TxStatus::failed;
+  if (!deferred_begin_.empty()) return wire::TxStatus::in_transaction;
+  return backend_ != nullptr ? backend_->status : wire::TxStatus::idle;
+}
+
+Next Session::drain(Output& out) {
+  draining_ = true;
+  if (state_ == SessionState::ended) return Next::close;
+  const bool between =
+      state_ == SessionState::idle ||
+      (state_ == SessionState::attached && backend_->replies.quiet() &&
+       backend_->status == wire::TxStatus::idle);
+  if (!between || client_stream_left_ > 0 || failure_) return Next::need_input;
+  wire::ErrorReport report;
+  report.sqlstate = wire::sqlstate::admin_shutdown;
+  report.message = "terminating connection: dwspool is shutting down";
+  report.hint = "Connect again.";
+  return fatal(report, out);
+}
+
+Backend* Session::part() {
+  Backend* left = backend_;
+  backend_ = nullptr;
+  if (left != nullptr) {
+    const bool stateful = context_->config.mode == PoolMode::session || pins_ != 0;
+    // What is under way may yet change the session's settings, unseen by anybody.
+    if (stateful || state_ == SessionState::syncing || !left->replies.quiet()) left->dirty = true;
+    if (left->replies.in_doubt()) left->retire = true;
+    if ((pins_ & static_cast<std::uint32_t>(sql::Effect::temporary_object)) != 0) {
+      left->holds_temporary_objects = true;
+    }
+  }
+  state_ = SessionState::ended;
+  return left;
+}
+
+Next Session::on_backend_lost(std::string_view cause, Output& out) {
+  Backend& lost = *backend_;
+  backend_ = nullptr;
+  if (state_ == SessionState::syncing) {
+    // Nothing of the client's was sent: another backend will do.
+    failure_.reset();
+    sync_pending_ = 0;
+    if (++lost_while_syncing_ < max_lost_while_syncing) {
+      state_ = told_ ? SessionState::waiting : SessionState::starting;
+      return Next::need_backend;
+    }
+    lost_while_syncing_ = 0;
+    return on_acquire_failed(retry::describe(retry::Outcome::not_sent, cause), out);
+  }
+  if (server_stream_left_ > 0 && !server_stream_own_) {
+    // The client has half of a large message: no error can be told in the middle of it.
+    state_ = SessionState::ended;
+    return Next::close;
+  }
+  server_stream_left_ = 0;
+  state_ = SessionState::idle;
+
+  const bool in_transaction =
+      begin_sent_ || lost.status != wire::TxStatus::idle || begin_failed_;
+  const retry::Outcome outcome =
+      retry::judge({work_sent_, in_transaction, may_have_committed_});
+  const bool stateful = context_->config.mode == PoolMode::session || pins_ != 0;
+  wire::ErrorReport report = retry::describe(outcome, cause);
+  if (stateful && outcome != retry::Outcome::in_doubt) report = session_lost_report(cause);
+
+  const std::size_t owed = lost.replies.requests_owed() + extra_requests_;
+  const bool unsynced = lost.replies.unsynced();
+  const bool transaction_goes_on = in_transaction && outcome != retry::Outcome::in_doubt;
+  lost_transaction_ = transaction_goes_on;
+  session_ended_ = stateful;
+  deferred_begin_.clear();
+  tx_settings_.reset();
+  begin_sent_ = begin_failed_ = work_sent_ = may_have_committed_ = false;
+  extra_requests_ = 0;
+  pins_ = unpins_ = 0;
+  unnamed_.clear();
+  if (parse_names_) parse_names_->clear();
+
+  for (std::size_t i = 0; i < owed; ++i) {
+    if (!(i == 0 && request_failed_)) send_error(report, out);
+    send_ready(client_status(), out);
+  }
+  if (unsynced) {
+    if (owed > 0 || !request_failed_) send_error(report, out);
+    skip_to_sync_ = true;
+  }
+  request_failed_ = false;
+  if (owed == 0 && !unsynced && (transaction_goes_on || stateful)) {
+    // Nobody asks at the moment; the next request gets the answer.
+    failure_ = std::make_unique<wire::ErrorReport>(std::move(report));
+  }
+  if (draining_ && !failure_) return drain(out);
+  return Next::need_input;
+}
+
+void Session::pin(std::uint32_t effects, Output& out) {
+  out.pins |= effects & ~pins_;
+  pins_ |= effects;
+}
+
+void Session::push(ReplyKind kind, bool own, std::uint64_t tag) {
+  backend_->replies.push(Reply{kind, own, tag});
+}
+
+}  // namespace dwspool::session

@@ -1,0 +1,152 @@
+#include "dwspool/session/settings.h"
+
+#include <algorithm>
+#include <array>
+#include <functional>
+
+#include "dwspool/base/text.h"
+#include "dwspool/sql/quote.h"
+
+namespace dwspool::session {
+namespace {
+
+void mix(std::size_t& seed, std::string_view text) {
+  seed ^= std::hash<std::string_view>{}(text) + 0x9e3779b97f4a7c15ULL + (seed << 6U) + (seed >> 2U);
+}
+
+bool is_ascii(std::string_view text) {
+  return std::all_of(text.begin(), text.end(),
+                     [](char c) { return static_cast<unsigned char>(c) < 0x80; });
+}
+
+void append_statement(std::string& batch, const std::string& statement) {
+  if (!batch.empty()) batch += ';';
+  batch += statement;
+}
+
+std::string set_statement(const SettingSet::Entry& entry) {
+  return "SET " + sql::quote_identifier(entry.name) + " TO " + entry.value;
+}
+
+}  // namespace
+
+const std::string* SettingSet::find(std::string_view name) const {
+  const auto found = std::lower_bound(entries_.begin(), entries_.end(), name,
+                                      [](const Entry& e, std::string_view n) { return e.name < n; });
+  return found != entries_.end() && found->name == name ? &found->value : nullptr;
+}
+
+void SettingSet::set(std::string_view name, std::string_view sql_value) {
+  auto place = std::lower_bound(entries_.begin(), entries_.end(), name,
+                                [](const Entry& e, std::string_view n) { return e.name < n; });
+  if (place != entries_.end() && place->name == name) {
+    place->value = sql_value;
+  } else {
+    entries_.insert(place, {std::string(name), std::string(sql_value)});
+  }
+}
+
+void SettingSet::reset(std::string_view name) {
+  std::erase_if(entries_, [&](const Entry& entry) { return entry.name == name; });
+}
+
+std::size_t SettingSet::hash() const {
+  std::size_t seed = entries_.size();
+  for (const Entry& entry : entries_) {
+    mix(seed, entry.name);
+    mix(seed, entry.value);
+  }
+  return seed;
+}
+
+const std::string* ReportedSet::find(std::string_view name) const {
+  for (const Entry& entry : entries_) {
+    if (equals_ignore_case(entry.first, name)) return &entry.second;
+  }
+  return nullptr;
+}
+
+void ReportedSet::set(std::string_view name, std::string_view value) {
+  for (Entry& entry : entries_) {
+    if (equals_ignore_case(entry.first, name)) {
+      entry.second = value;
+      return;
+    }
+  }
+  entries_.emplace_back(name, value);
+}
+
+std::size_t ReportedSet::hash() const {
+  std::size_t seed = entries_.size();
+  for (const Entry& entry : entries_) {
+    mix(seed, entry.first);
+    mix(seed, entry.second);
+  }
+  return seed;
+}
+
+std::vector<std::string> switch_settings(const SettingSet& from, const SettingSet& to) {
+  std::string encoding;
+  std::string batch;
+  bool ascii = true;
+  for (const SettingSet::Entry& entry : from.entries()) {
+    if (to.find(entry.name) == nullptr) {
+      append_statement(entry.name == "client_encoding" ? encoding : batch,
+                       "RESET " + sql::quote_identifier(entry.name));
+    }
+  }
+  for (const SettingSet::Entry& entry : to.entries()) {
+    const std::string* present = from.find(entry.name);
+    if (present != nullptr && *present == entry.value) continue;
+    ascii = ascii && is_ascii(entry.value);
+    append_statement(entry.name == "client_encoding" ? encoding : batch, set_statement(entry));
+  }
+  std::vector<std::string> queries;
+  if (!encoding.empty() && !batch.empty() && ascii) {
+    append_statement(encoding, batch);
+    batch.clear();
+  }
+  if (!encoding.empty()) queries.push_back(std::move(encoding));
+  if (!batch.empty()) queries.push_back(std::move(batch));
+  return queries;
+}
+
+StartupSettings settings_of(const wire::StartupMessage& message) {
+  StartupSettings result;
+  const auto add = [&](std::string_view name, std::string_view value) {
+    if (!sql::is_setting_name(name)) {
+      result.error = "unrecognized configuration parameter \"" + printable(name) + "\"";
+      return;
+    }
+    const std::string lower = to_lower(name);
+    result.settings.set(lower, sql::setting_value(lower, value));
+  };
+  // As in the server: `options` first, so that a parameter of its own name wins.
+  const wire::ParsedOptions options = wire::parse_options(message.find("options"));
+  if (!options.bad_switch.empty()) {
+    result.error = "invalid command-line argument in startup packet options: " +
+                   printable(options.bad_switch) + " (only -c name=value and --name=value)";
+    return result;
+  }
+  for (const auto& [name, value] : options.settings) add(name, value);
+  for (const auto& [name, value] : message.parameters) {
+    if (name == "user" || name == "database" || name == "options" || name == "replication" ||
+        name.starts_with("_pq_.")) {
+      continue;
+    }
+    add(name, value);
+  }
+  return result;
+}
+
+bool is_settable(std::string_view reported_name) {
+  static constexpr std::array<std::string_view, 7> fixed = {
+      "server_version",  "server_encoding", "integer_datetimes",      "is_superuser",
+      "is_sysadmin",     "in_hot_standby",  "session_authorization"};
+  for (const std::string_view name : fixed) {
+    if (equals_ignore_case(reported_name, name)) return false;
+  }
+  return true;
+}
+
+}  // namespace dwspool::session
