@@ -1,0 +1,42 @@
+// An event loop and its clock. Everything made with a loop belongs to the loop's thread.
+#pragma once
+
+#include <uv.h>
+
+#include "dwspool/base/time.h"
+#include "dwspool/net/handle.h"
+
+namespace dwspool::net {
+
+class Loop {
+ public:
+  // Throws std::runtime_error when the system gives no loop.
+  Loop();
+  // Every handle must have been closed; their close callbacks are run.
+  ~Loop();
+  Loop(const Loop&) = delete;
+  Loop& operator=(const Loop&) = delete;
+
+  // Runs until stop() is called or nothing is left to wait for.
+  void run();
+  void stop() { uv_stop(&loop_); }
+
+  // The monotonic time, read once per turn of the loop: events that were found together have
+  // happened together.
+  TimePoint now() {
+    if (!now_is_fresh_) refresh_now();
+    return now_;
+  }
+
+  uv_loop_t* raw() { return &loop_; }
+
+ private:
+  void refresh_now();
+
+  uv_loop_t loop_{};
+  UvPtr<uv_prepare_t> before_poll_;
+  TimePoint now_;
+  bool now_is_fresh_ = false;
+};
+
+}  // namespace dwspool::net

@@ -1,0 +1,143 @@
+// A backend connection: the shell around its log-in, its conversations of its own, and its time
+// with clients.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "dwspool/base/byte_queue.h"
+#include "dwspool/base/ids.h"
+#include "dwspool/base/time.h"
+#include "dwspool/login/backend_login.h"
+#include "dwspool/metrics/registry.h"
+#include "dwspool/net/connector.h"
+#include "dwspool/net/socket.h"
+#include "dwspool/pool/pool.h"
+#include "dwspool/session/backend.h"
+#include "dwspool/session/cleaner.h"
+
+namespace dwspool::proxy {
+
+class FrontConn;
+class Worker;
+struct PoolContext;
+
+// What a backend takes along when it moves to another worker.
+struct BackendTransfer {
+  UniqueFd fd;
+  session::Backend core;
+  std::size_t coordinator = 0;
+  TimePoint opened_at;
+};
+
+class BackConn final : public net::Socket::Handler {
+ public:
+  // A connection to be opened for a slot of the pool.
+  BackConn(Worker& worker, BackendId id, PoolContext& pool, pool::Slot slot);
+  // One that another worker has handed over.
+  BackConn(Worker& worker, BackendId id, PoolContext& pool, BackendTransfer transfer);
+  ~BackConn();
+  BackConn(const BackConn&) = delete;
+  BackConn& operator=(const BackConn&) = delete;
+
+  // Tries the pool's coordinators in turn; Pool::on_opened or on_open_failed ends it.
+  void open();
+  void on_ready(bool readable, bool writable) override;
+
+  // --- Lent to a client ---
+  void lend(FrontConn& client) { client_ = &client; }
+  // The client lets go. Gives the backend back to its pool, clean or by way of a cleaner, or
+  // closes it. May destroy *this.
+  void take_back();
+  // Sends a burst; what the socket does not take is kept. False when the connection is lost.
+  bool send(const GatherList& bytes);
+  bool output_full() const { return !out_.empty(); }
+  // The client's output is full, or is not any more.
+  void pause_reading(bool paused);
+
+  // --- Cancelling ---
+  // Sends a CancelRequest for what runs now. The backend is lent to nobody until it is known to
+  // have been dealt with. `done` is called then.
+  void cancel(std::function<void()> done);
+  void on_cancel_finished();
+
+  // --- From the worker ---
+  void on_deadline();
+  // The keys that derive_in_background was asked for.
+  void on_derived(const login::Derivation& work, const login::DerivedKeys& keys);
+  // Closes with Terminate. Destroys *this; the slot must be free already.
+  void close();
+  BackendTransfer hand_over();
+  void set_slot(pool::Slot slot) { slot_ = slot; }
+
+  BackendId id() const { return id_; }
+  pool::Slot slot() const { return slot_; }
+  PoolContext& pool() { return pool_; }
+  session::Backend& core() { return core_; }
+  TimePoint deadline() const { return deadline_; }
+  std::size_t coordinator() const { return coordinator_; }
+  TimePoint opened_at() const { return opened_at_; }
+
+ private:
+  enum class State : std::uint8_t { opening, ready, cleaning };
+
+  // Opening. Each may end in failed(), which may destroy *this.
+  void ask_guard();
+  void try_coordinator();
+  void on_connected(UniqueFd fd, const std::string& error);
+  void on_login_progress(login::BackendLogin::Need need);
+  void derive_keys();
+  void on_logged_in();
+  void on_login_failed();
+  void coordinator_failed(const std::string& why);
+  void failed(const wire::ErrorReport& report, bool for_all_who_wait);
+
+  void read_some();
+  bool process(std::string_view& in);
+  void on_idle_bytes(std::string_view& in);
+  bool run_cleaner(session::Cleaner::State state);
+  void lost(const std::string& cause);
+  bool flush_out();
+  void update_interest();
+  bool send_raw(std::string_view bytes);
+
+  Worker& worker_;
+  BackendId id_;
+  PoolContext& pool_;
+  pool::Slot slot_ = 0;
+  State state_ = State::opening;
+  session::Backend core_;
+  std::unique_ptr<net::Socket> socket_;
+  FrontConn* client_ = nullptr;
+  ByteQueue in_;
+  ByteQueue out_;
+  TimePoint deadline_ = never;
+  TimePoint opening_since_;
+  TimePoint opened_at_;
+  std::size_t coordinator_ = 0;
+  std::shared_ptr<metrics::CoordinatorBlock> coordinator_metrics_;
+  bool paused_ = false;
+  bool broken_ = false;  // a send has failed; to be dealt with at the next step
+  bool counted_open_ = false;
+  int cancels_in_flight_ = 0;
+
+  // While opening:
+  struct Opening {
+    std::vector<std::size_t> order;
+    std::size_t next = 0;
+    std::unique_ptr<net::Connector> connector;
+    std::optional<login::BackendLogin> login;
+    std::uint32_t protocol = 0;
+    bool guard_asked = false;
+  };
+  std::unique_ptr<Opening> opening_;
+  std::unique_ptr<session::Cleaner> cleaner_;
+};
+
+}  // namespace dwspool::proxy

@@ -1,0 +1,39 @@
+// Whom a CancelRequest means: the keys that clients were given, over all workers. Thread-safe.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <unordered_map>
+
+#include "dwspool/base/ids.h"
+#include "dwspool/wire/messages.h"
+
+namespace dwspool::proxy {
+
+class CancelRegistry {
+ public:
+  struct Target {
+    std::size_t worker = 0;
+    ClientId client;
+  };
+
+  // A key that nobody has, for this client; it stays the client's until remove().
+  wire::KeyData add(Target target);
+  void remove(const wire::KeyData& key);
+
+  // Nothing unless pid and secret are both right; compares the secret in constant time.
+  std::optional<Target> find(std::uint32_t pid, const std::string& secret) const;
+
+ private:
+  struct Entry {
+    std::string secret;
+    Target target;
+  };
+  mutable std::mutex mutex_;
+  std::unordered_map<std::uint32_t, Entry> by_pid_;
+};
+
+}  // namespace dwspool::proxy

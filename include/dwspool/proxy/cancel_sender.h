@@ -1,0 +1,45 @@
+// One CancelRequest on its way to a server: connects, sends, and waits for the server to close,
+// by which time it has passed the signal on.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "dwspool/base/time.h"
+#include "dwspool/net/address.h"
+#include "dwspool/net/connector.h"
+#include "dwspool/net/loop.h"
+#include "dwspool/net/socket.h"
+#include "dwspool/net/timer.h"
+#include "dwspool/wire/messages.h"
+
+namespace dwspool::proxy {
+
+class CancelSender final : public net::Socket::Handler {
+ public:
+  // `server`: where the backend's own connection goes to, since a name may have other addresses
+  // by now. `done` is called once, whatever becomes of it, within a few seconds; it may destroy
+  // the sender.
+  CancelSender(net::Loop& loop, const net::Address& server, const wire::KeyData& key,
+               std::function<void(bool sent)> done);
+  CancelSender(const CancelSender&) = delete;
+  CancelSender& operator=(const CancelSender&) = delete;
+
+  void on_ready(bool readable, bool writable) override;
+
+ private:
+  void on_connected(UniqueFd fd);
+  void finish();
+
+  net::Loop& loop_;
+  std::string packet_;
+  std::function<void(bool)> done_;
+  bool sent_ = false;
+  net::Timer timer_;
+  std::unique_ptr<net::Socket> socket_;
+  net::Connector connector_;
+};
+
+}  // namespace dwspool::proxy

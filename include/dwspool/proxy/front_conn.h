@@ -1,0 +1,109 @@
+// A client connection: the shell around its start-up and its session.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "dwspool/base/byte_queue.h"
+#include "dwspool/base/ids.h"
+#include "dwspool/base/time.h"
+#include "dwspool/net/address.h"
+#include "dwspool/net/socket.h"
+#include "dwspool/session/session.h"
+#include "dwspool/session/startup_flow.h"
+
+namespace dwspool::proxy {
+
+class BackConn;
+class Worker;
+struct PoolContext;
+
+class FrontConn final : public net::Socket::Handler {
+ public:
+  FrontConn(Worker& worker, ClientId id, UniqueFd fd, const net::Address& peer);
+  ~FrontConn();
+  FrontConn(const FrontConn&) = delete;
+  FrontConn& operator=(const FrontConn&) = delete;
+
+  // --- From the socket ---
+  void on_ready(bool readable, bool writable) override;
+
+  // --- From the pool and the backend; the connection may end within any of them ---
+  void on_granted(BackConn& backend);
+  void on_acquire_failed(const wire::ErrorReport& report);
+  void on_wait_notice();
+  // Consumes from the front of `in`; the backend keeps the rest.
+  void on_backend_bytes(std::string_view& in);
+  void on_backend_lost(std::string_view cause);
+  // The backend's socket takes more again.
+  void on_backend_drained() { update_interest(); }
+
+  // --- From the worker ---
+  void drain();
+  void on_login_timeout();
+  // Somebody asks to cancel what this client runs. `done` is called when that has been seen to.
+  void cancel(std::function<void()> done);
+  // Ends the connection now. Destroys *this.
+  void destroy();
+  // The request to cancel that this connection brought has been passed on.
+  void on_cancel_done();
+
+  ClientId id() const { return id_; }
+  bool logged_in() const { return session_ != nullptr; }
+  bool lingering() const { return lingering_; }
+  const session::Session* session() const { return session_.get(); }
+  BackConn* backend() const { return backend_; }
+  PoolContext* pool() const { return pool_; }
+  const net::Address& peer() const { return peer_; }
+  const std::string& user() const { return user_; }
+  // Bytes that wait to be sent: while there are any, the backend is not read.
+  bool output_full() const { return !out_.empty(); }
+
+ private:
+  friend class Worker;
+
+  void read_some();
+  // Both return false when the connection is gone.
+  bool process(std::string_view& in);
+  bool process_startup(std::string_view& in);
+  bool check_login();
+  bool start_session();
+  bool run(session::Next next, std::string_view& in);
+  bool acquire();
+  bool flush();
+  bool send_to_client();
+  bool finish();
+  void give_back();
+  void note_requests();
+  void tally();
+  void update_interest();
+  void keep(std::string_view rest, bool from_queue);
+  wire::ErrorReport too_many_clients() const;
+
+  Worker& worker_;
+  ClientId id_;
+  net::Socket socket_;
+  net::Address peer_;
+  TimePoint accepted_at_;
+  TimePoint request_started_;      // the oldest request not yet answered; `never` if none
+  TimePoint transaction_started_;
+  std::unique_ptr<session::StartupFlow> startup_;
+  std::unique_ptr<session::Session> session_;
+  PoolContext* pool_ = nullptr;
+  BackConn* backend_ = nullptr;
+  BackendId last_backend_;
+  wire::KeyData key_;
+  std::string user_;
+  ByteQueue in_;
+  ByteQueue out_;
+  bool counted_ = false;     // in Hub::clients
+  bool lingering_ = false;   // the last word is said: reads to the end, so that it arrives
+  bool waiting_ = false;     // in the pool's queue
+  TimePoint wait_started_;
+};
+
+}  // namespace dwspool::proxy

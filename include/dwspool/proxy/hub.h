@@ -1,0 +1,68 @@
+// What all workers share: the configuration, and the few things that must be known once for the
+// whole process. Everything here is thread-safe.
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+
+#include "dwspool/base/log.h"
+#include "dwspool/base/time.h"
+#include "dwspool/config/config.h"
+#include "dwspool/login/guard.h"
+#include "dwspool/login/key_cache.h"
+#include "dwspool/metrics/registry.h"
+#include "dwspool/proxy/cancel_registry.h"
+#include "dwspool/proxy/slot_ledger.h"
+
+namespace dwspool::proxy {
+
+// The lock-out guard and the derived keys, shared by all workers.
+class Credentials {
+ public:
+  struct Answer {
+    login::LoginGuard::Answer answer = login::LoginGuard::Answer::go;
+    wire::ErrorReport report;  // when held
+  };
+  Answer ask(const std::string& account, TimePoint now);
+  void on_success(const std::string& account);
+  void on_refused(const std::string& account, const wire::ErrorReport& report, TimePoint now);
+  void on_no_verdict(const std::string& account);
+  std::optional<login::DerivedKeys> find_keys(const std::string& account,
+                                              const login::Derivation& work) const;
+  void store_keys(const std::string& account, const login::Derivation& work,
+                  const login::DerivedKeys& keys);
+
+ private:
+  // An account locks after ten failures, for a day: two attempts an hour leave room for people.
+  static constexpr Duration hold_time = std::chrono::minutes{30};
+  mutable std::mutex mutex_;
+  login::LoginGuard guard_{hold_time};
+  login::KeyCache keys_;
+};
+
+struct Hub {
+  Hub(std::shared_ptr<const config::Config> configuration, Log& logger,
+      metrics::Registry& registry, std::string process_secret)
+      : config(std::move(configuration)),
+        log(logger),
+        metrics(registry),
+        mock_secret(std::move(process_secret)),
+        slots(config->workers) {}
+
+  std::shared_ptr<const config::Config> config;
+  Log& log;
+  metrics::Registry& metrics;
+  std::string mock_secret;  // random; makes the challenges of unknown users
+  SlotLedger slots;
+  CancelRegistry cancels;
+  Credentials credentials;
+  std::atomic<std::uint32_t> clients{0};  // logged in or on the way
+  std::atomic<bool> draining{false};
+};
+
+}  // namespace dwspool::proxy

@@ -1,0 +1,60 @@
+// Everything that belongs to one pool on one worker: the pure pool and session core, and what the
+// shell needs to open backends for it.
+#pragma once
+
+#include <cstddef>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "dwspool/base/secret.h"
+#include "dwspool/config/config.h"
+#include "dwspool/metrics/registry.h"
+#include "dwspool/pool/pool.h"
+#include "dwspool/proxy/slot_ledger.h"
+#include "dwspool/session/session.h"
+
+namespace dwspool::proxy {
+
+// Whom a client's statements run as, and where.
+struct Route {
+  const config::Cluster* cluster = nullptr;
+  std::size_t cluster_index = 0;
+  std::string database;          // on the backend
+  std::string user;              // on the backend
+  std::optional<Secret> password;
+  config::PoolSettings settings;
+  // The lock-out guard's name for this user on this cluster, its password included.
+  std::string account;
+};
+
+// Nothing when the database is not configured. The configuration outlives the route.
+std::optional<Route> make_route(const config::Config& config, const std::string& database,
+                                const std::string& user);
+
+struct PoolContext {
+  PoolContext(Route pool_route, session::PreparedTable& statements,
+              session::Interner<session::SettingSet>& settings,
+              session::Interner<session::ReportedSet>& reported);
+
+  Route route;
+  std::string database;  // as clients call it
+  pool::Pool pool;
+  session::WelcomeCache welcome;
+  session::SessionContext sessions;
+  std::shared_ptr<SlotAccount> slots;
+  std::shared_ptr<metrics::PoolBlock> metrics;
+  // Why the last backend could not be opened; for the DETAIL of those who wait in vain.
+  std::string last_failure;
+  std::size_t clients = 0;
+  std::size_t backends = 0;  // connection objects, whatever their state
+
+  // Brings the gauges in step with the pool.
+  void publish(std::size_t worker);
+
+ private:
+  std::int64_t shown_[4] = {};  // NOLINT(modernize-avoid-c-arrays): states opening to cleaning
+  std::int64_t shown_waiting_ = 0;
+};
+
+}  // namespace dwspool::proxy

@@ -1,0 +1,173 @@
+// One event loop and everything on it: clients, backends, pools. Workers share nothing but the
+// Hub, and talk to each other by posting.
+//
+// Every callback of the loop ends in settle(), which does what the pools have decided meanwhile.
+// Nothing is destroyed under the feet of a caller but by the functions that say so.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <list>
+#include <memory>
+#include <mutex>
+#include <queue>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "dwspool/base/gather_list.h"
+#include "dwspool/base/hash.h"
+#include "dwspool/base/ids.h"
+#include "dwspool/base/slot_map.h"
+#include "dwspool/base/unique_fd.h"
+#include "dwspool/metrics/registry.h"
+#include "dwspool/net/address.h"
+#include "dwspool/net/async.h"
+#include "dwspool/net/loop.h"
+#include "dwspool/net/timer.h"
+#include "dwspool/pool/rotation.h"
+#include "dwspool/proxy/back_conn.h"
+#include "dwspool/proxy/cancel_sender.h"
+#include "dwspool/proxy/front_conn.h"
+#include "dwspool/proxy/hub.h"
+#include "dwspool/proxy/pool_context.h"
+#include "dwspool/session/output.h"
+
+namespace dwspool::proxy {
+
+class Worker {
+ public:
+  Worker(Hub& hub, std::size_t index, std::vector<std::unique_ptr<Worker>>& all);
+  ~Worker();
+  Worker(const Worker&) = delete;
+  Worker& operator=(const Worker&) = delete;
+
+  // Runs the loop until it is stopped. The calling thread is the worker's.
+  void run() { loop_.run(); }
+
+  // --- From any thread ---
+  // Calls the function on the worker's thread. Order is kept.
+  void post(std::function<void(Worker&)> task);
+  std::size_t index() const { return index_; }
+
+  // --- From the worker's thread ---
+  void add_client(UniqueFd fd, const net::Address& peer);
+  // No client begins anything new; `done` is called when the last one has gone.
+  void drain(std::function<void()> done);
+  // Ends whatever is left, and lets run() return.
+  void stop();
+  // Does what the pools want done. To be called at the end of every callback.
+  void settle();
+
+  Hub& hub() { return hub_; }
+  net::Loop& loop() { return loop_; }
+  TimePoint now() { return loop_.now(); }
+  metrics::WorkerBlock& metrics() { return *metrics_; }
+  session::Output& output() { return output_; }
+  session::PreparedTable& statements() { return statements_; }
+  session::Interner<session::SettingSet>& settings() { return settings_; }
+  session::Interner<session::ReportedSet>& reported() { return reported_; }
+  const session::SettingsPtr& no_settings() const { return no_settings_; }
+  pool::Rotation& rotation(std::size_t cluster) { return rotations_[cluster]; }
+  // Remembered per coordinator: one that refused protocol 3.51 is asked by 3.0 from then on.
+  bool& wants_protocol_3_0(std::size_t cluster, std::size_t coordinator) {
+    return old_protocol_[cluster][coordinator];
+  }
+  double random_unit();
+  std::uint64_t next_session_number() {
+    return (static_cast<std::uint64_t>(index_ + 1) << 48U) | ++last_session_;
+  }
+
+  // Where one burst is read into: what is left from before goes to the front.
+  static constexpr std::size_t read_size = 32768;  // the best found, see doc/performance.md
+  static constexpr std::size_t keep_size = 32768;
+  char* buffer() { return buffer_.get(); }
+
+  FrontConn* find_client(ClientId id) const { return clients_.find(id); }
+  BackConn* find_backend(BackendId id) const { return backends_.find(id); }
+  void remove_client(ClientId id);
+  void remove_backend(BackendId id);
+  // The pool for a client of this database and user; null when the database is not configured.
+  PoolContext* find_pool(const std::string& database, const std::string& user);
+  // To be called after the pool was told anything: arms the timer, notes the actions.
+  void touch(PoolContext& pool);
+  void add_login_deadline(ClientId id, TimePoint deadline);
+  void add_linger_deadline(ClientId id, TimePoint deadline);
+  void add_backend_deadline(BackendId id, TimePoint deadline);
+  // PBKDF2 in the thread pool; BackConn::on_derived is called when it is done.
+  void derive_in_background(BackendId id, const login::Derivation& work);
+  void fail_waiters(PoolContext& pool, const wire::ErrorReport& report);
+  // Sends a CancelRequest for what the backend runs; BackConn::on_cancel_finished and `done` are
+  // called when that is over.
+  void send_cancel(BackendId backend, const net::Address& server, const wire::KeyData& key,
+                   std::function<void()> done);
+  // `requester`: the connection that brought the request, on this worker.
+  void forward_cancel(const wire::CancelRequest& request, ClientId requester);
+
+ private:
+  using Deadlines = std::deque<std::pair<TimePoint, ClientId>>;
+
+  void run_tasks();
+  void on_timer();
+  void arm(TimePoint deadline);
+  void do_actions(PoolContext& pool);
+  void open_backend(PoolContext& pool, pool::Slot slot);
+  void request_slot(PoolContext& pool, bool reserve);
+  void free_slot(PoolContext& pool);
+  void surrender(PoolContext& pool, BackendId backend);
+  bool adopt(const std::string& database, const std::string& user, BackendTransfer& transfer);
+  // To the workers that were refused a place of this pool: ask again.
+  void announce_free_slot(const std::string& database, const std::string& user,
+                          const std::vector<std::size_t>& workers);
+  void cancel_here(ClientId target, std::function<void()> done);
+  void expire(TimePoint now);
+  void drop_unused_pools();
+  void check_drained();
+  static wire::ErrorReport timeout_report(const PoolContext& pool, bool at_login);
+
+  Hub& hub_;
+  std::size_t index_;
+  std::vector<std::unique_ptr<Worker>>& all_;
+  net::Loop loop_;
+  std::shared_ptr<metrics::WorkerBlock> metrics_;
+  session::Output output_;
+  std::unique_ptr<char[]> buffer_;  // NOLINT(modernize-avoid-c-arrays)
+  session::PreparedTable statements_;
+  session::Interner<session::SettingSet> settings_;
+  session::Interner<session::ReportedSet> reported_;
+  session::SettingsPtr no_settings_;
+  std::vector<pool::Rotation> rotations_;               // by cluster
+  std::vector<std::unique_ptr<bool[]>> old_protocol_;   // NOLINT: by cluster and coordinator
+  std::shared_ptr<bool> alive_;  // for what may be called when the worker is gone
+  std::uint64_t last_session_ = 0;
+  std::uint64_t random_state_;
+
+  StringMap<std::unique_ptr<PoolContext>> pools_;
+  std::vector<PoolContext*> touched_;
+  std::vector<pool::Action> actions_;
+  bool settling_ = false;
+  Deadlines logins_;   // in order: the time allowed is the same for all
+  Deadlines lingers_;
+  struct BackendDeadline {
+    TimePoint at;
+    BackendId id;
+    bool operator<(const BackendDeadline& other) const { return at > other.at; }
+  };
+  std::priority_queue<BackendDeadline> backend_deadlines_;
+  TimePoint next_housekeeping_ = never;
+  bool draining_ = false;
+  std::function<void()> drained_;
+
+  std::mutex tasks_mutex_;
+  std::vector<std::function<void(Worker&)>> tasks_;
+  net::Async wake_;
+  net::Timer timer_;
+  SlotMap<FrontConn, ClientId> clients_;
+  SlotMap<BackConn, BackendId> backends_;
+  std::list<std::unique_ptr<CancelSender>> cancels_;
+};
+
+}  // namespace dwspool::proxy

@@ -1,0 +1,29 @@
+// The command line.
+#pragma once
+
+#include <string>
+#include <variant>
+
+namespace dwspool::app {
+
+struct RunCommand {
+  std::string config_file;
+};
+struct TestConfigCommand {
+  std::string config_file;
+};
+struct CheckCommand {
+  std::string config_file;
+};
+struct PrintCommand {
+  std::string text;
+};
+struct BadUsage {
+  std::string message;
+};
+using Command =
+    std::variant<RunCommand, TestConfigCommand, CheckCommand, PrintCommand, BadUsage>;
+
+Command parse_command_line(int argc, char** argv);
+
+}  // namespace dwspool::app

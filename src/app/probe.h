@@ -1,0 +1,26 @@
+// One log-in to a coordinator, by the machine that the daemon uses, but blocking.
+#pragma once
+
+#include <optional>
+#include <string>
+
+#include "dwspool/config/config.h"
+#include "dwspool/login/backend_login.h"
+
+namespace dwspool::app {
+
+struct ProbeResult {
+  bool reachable = false;
+  bool logged_in = false;
+  double milliseconds = 0;  // from connect to ready
+  std::string method;       // of authentication
+  std::string dialect;
+  std::string server_version;
+  std::string problem;      // why not; empty when logged in
+};
+
+ProbeResult probe(const config::Cluster& cluster, const config::Coordinator& coordinator,
+                  const std::string& database, const std::string& user,
+                  const std::optional<Secret>& password);
+
+}  // namespace dwspool::app

@@ -1,0 +1,161 @@
+#include "app/serve.h"
+
+#include <sys/prctl.h>
+#include <sys/resource.h>
+
+#include <chrono>
+#include <csignal>
+#include <cstdio>
+#include <memory>
+#include <stdexcept>
+
+#include "app/notify.h"
+#include "app/version.h"
+#include "dwspool/admin/http_server.h"
+#include "dwspool/auth/digest.h"
+#include "dwspool/metrics/exposition.h"
+#include "dwspool/net/signal.h"
+#include "dwspool/proxy/server.h"
+
+namespace dwspool::app {
+namespace {
+
+constexpr std::size_t scram_salt_size = 16;
+constexpr std::size_t mock_secret_size = 32;
+// A loop that has not turned for this long is not healthy.
+constexpr std::int64_t heartbeat_limit_seconds = 30;
+
+// Files beyond clients and backends: listeners, logs, event loops, probes.
+constexpr std::uint64_t spare_files = 256;
+
+TimePoint monotonic_now() {
+  return TimePoint(std::chrono::steady_clock::now().time_since_epoch());
+}
+
+// SCRAM needs a verifier; making one takes milliseconds, which no client should wait for.
+void prepare_secrets(config::Config& config) {
+  for (config::User& user : config.users) {
+    const config::AuthMethod method = user.auth.value_or(config.auth_method);
+    if (method == config::AuthMethod::scram_sha_256) {
+      auth::add_verifier(user.secret, auth::random_bytes(scram_salt_size));
+    }
+  }
+}
+
+void raise_file_limit(const config::Config& config, Log& log) {
+  rlimit limit{};
+  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
+  limit.rlim_cur = limit.rlim_max;
+  static_cast<void>(::setrlimit(RLIMIT_NOFILE, &limit));
+  const std::uint64_t wanted = config.max_client_conn + spare_files;
+  if (limit.rlim_max != RLIM_INFINITY && limit.rlim_max < wanted) {
+    log.write(LogLevel::warning, "process.file_limit",
+              "the limit of open files is too low for max_client_conn",
+              {{"limit", static_cast<std::int64_t>(limit.rlim_max)},
+               {"wanted", static_cast<std::int64_t>(wanted)}});
+  }
+}
+
+// Empty when every worker's loop turns.
+std::string health_of(const metrics::Registry& registry) {
+  const std::int64_t now =
+      std::chrono::duration_cast<std::chrono::seconds>(monotonic_now().time_since_epoch())
+          .count();
+  const auto workers = registry.workers();
+  for (std::size_t i = 0; i < workers.size(); ++i) {
+    if (workers[i] == nullptr) continue;
+    const std::int64_t silent = now - workers[i]->heartbeat.value();
+    if (silent > heartbeat_limit_seconds) {
+      return "worker " + std::to_string(i) + " has not turned for " + std::to_string(silent) +
+             " s";
+    }
+  }
+  return {};
+}
+
+// Empty when clients can be served: not on the way out, and some coordinator answers (or none
+// has been tried yet).
+std::string readiness_of(const proxy::Hub& hub) {
+  if (hub.draining.load(std::memory_order_relaxed)) return "shutting down";
+  if (std::string sick = health_of(hub.metrics); !sick.empty()) return sick;
+  bool tried = false;
+  for (const auto& [key, blocks] : hub.metrics.coordinators()) {
+    for (const auto& block : blocks) {
+      if (block == nullptr) continue;
+      if (block->up.value() == 1 || block->connections.value() > 0) return {};
+      tried = tried || block->failed.value() > 0;
+    }
+  }
+  return tried ? "no coordinator answers" : "";
+}
+
+std::unique_ptr<admin::HttpServer> start_http(proxy::Hub& hub, double start_time) {
+  const config::HttpEndpoint& endpoint = hub.config->http;
+  if (endpoint.host.empty()) return nullptr;
+  admin::HttpSources sources;
+  sources.metrics = [&hub, start_time] {
+    metrics::ProcessFacts facts;
+    facts.version = version;
+    facts.start_time_seconds = start_time;
+    facts.max_clients = hub.config->max_client_conn;
+    facts.draining = hub.draining.load(std::memory_order_relaxed);
+    return metrics::render(hub.metrics, facts, monotonic_now());
+  };
+  sources.health = [&hub] { return health_of(hub.metrics); };
+  sources.readiness = [&hub] { return readiness_of(hub); };
+  return std::make_unique<admin::HttpServer>(
+      admin::HttpOptions{endpoint.host, endpoint.port}, std::move(sources));
+}
+
+}  // namespace
+
+int serve(config::Config config) {
+  // Passwords are in memory: no core dump shows them, and no other process reads them.
+  static_cast<void>(::prctl(PR_SET_DUMPABLE, 0));
+  static_cast<void>(std::signal(SIGPIPE, SIG_IGN));
+  const double start_time =
+      std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count();
+  std::unique_ptr<Log> log;
+  try {
+    log = std::make_unique<Log>(config.log);
+    prepare_secrets(config);
+    metrics::Registry registry;
+    proxy::Hub hub(std::make_shared<const config::Config>(std::move(config)), *log, registry,
+                   auth::random_bytes(mock_secret_size));
+    raise_file_limit(*hub.config, *log);
+    proxy::Server server(hub);
+    const std::unique_ptr<admin::HttpServer> http = start_http(hub, start_time);
+
+    const auto end = [&](const char* name) {
+      log->write(LogLevel::info, "process.stopping",
+                 "no new clients; the others end at their next transaction boundary",
+                 {{"signal", name}});
+      notify_service_manager("STOPPING=1");
+      server.shut_down();
+    };
+    const net::Signal terminate(server.loop(), SIGTERM, [&] { end("SIGTERM"); });
+    const net::Signal interrupt(server.loop(), SIGINT, [&] { end("SIGINT"); });
+
+    for (const net::Address& address : server.addresses()) {
+      log->write(LogLevel::info, "listener.open", "listening", {{"address", address.text()}});
+    }
+    if (http) {
+      log->write(LogLevel::info, "http.open", "serving /metrics, /healthz and /readyz",
+                 {{"host", hub.config->http.host}, {"port", std::int64_t{http->port()}}});
+    }
+    log->write(LogLevel::info, "process.started", "dwspool is ready",
+               {{"version", version},
+                {"workers", static_cast<std::int64_t>(hub.config->workers)},
+                {"config", hub.config->file}});
+    notify_service_manager("READY=1");
+    server.run();
+    log->write(LogLevel::info, "process.stopped", "dwspool has ended");
+    return 0;
+  } catch (const std::exception& error) {
+    if (log) log->write(LogLevel::error, "process.failed", error.what());
+    std::fprintf(stderr, "dwspool: %s\n", error.what());
+    return 1;
+  }
+}
+
+}  // namespace dwspool::app

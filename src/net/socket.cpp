@@ -1,0 +1,116 @@
+#include "dwspool/net/socket.h"
+
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstddef>
+#include <stdexcept>
+#include <string>
+
+namespace dwspool::net {
+namespace {
+
+// A gather list is handed to the system as it is.
+static_assert(sizeof(Slice) == sizeof(iovec));
+static_assert(offsetof(Slice, data) == offsetof(iovec, iov_base));
+static_assert(offsetof(Slice, size) == offsetof(iovec, iov_len));
+
+constexpr std::size_t max_slices = 512;  // below IOV_MAX
+
+IoResult from_errno() {
+  if (errno == EAGAIN || errno == EINTR) return {IoResult::Status::would_block, 0, 0};
+  return {IoResult::Status::failed, 0, errno};
+}
+
+void set_option(int fd, int level, int option, int value) {
+  // Best effort: a system without an option works without it.
+  static_cast<void>(::setsockopt(fd, level, option, &value, sizeof(value)));
+}
+
+}  // namespace
+
+Socket::Socket(Loop& loop, UniqueFd fd, Handler& handler)
+    : fd_(std::move(fd)), handler_(&handler), poll_(nullptr) {
+  // uv_poll_init makes the socket non-blocking.
+  auto* handle = new uv_poll_t;
+  if (const int status = uv_poll_init(loop.raw(), handle, fd_.get()); status != 0) {
+    delete handle;
+    throw std::runtime_error(std::string("uv_poll_init: ") + uv_strerror(status));
+  }
+  poll_.reset(handle);
+  poll_->data = this;
+}
+
+Socket::~Socket() {
+  if (poll_) uv_poll_stop(poll_.get());
+}
+
+void Socket::watch(bool readable, bool writable) {
+  const int wanted = (readable ? UV_READABLE : 0) | (writable ? UV_WRITABLE : 0);
+  if (wanted == watched_) return;
+  watched_ = wanted;
+  if (wanted == 0) {
+    uv_poll_stop(poll_.get());
+    return;
+  }
+  uv_poll_start(poll_.get(), wanted, [](uv_poll_t* handle, int status, int events) {
+    auto* socket = static_cast<Socket*>(handle->data);
+    if (socket == nullptr) return;
+    // An error shows when the socket is read.
+    const bool failed = status != 0;
+    socket->handler_->on_ready(failed || (events & UV_READABLE) != 0,
+                               !failed && (events & UV_WRITABLE) != 0);
+  });
+}
+
+IoResult Socket::receive(char* buffer, std::size_t size) {
+  const ssize_t got = ::recv(fd_.get(), buffer, size, 0);
+  if (got > 0) return {IoResult::Status::ok, static_cast<std::size_t>(got), 0};
+  if (got == 0) return {IoResult::Status::closed, 0, 0};
+  return from_errno();
+}
+
+IoResult Socket::send(const Slice* slices, std::size_t count) {
+  ssize_t sent = 0;
+  if (count == 1) {
+    sent = ::send(fd_.get(), slices->data, slices->size, MSG_NOSIGNAL);
+  } else {
+    msghdr message{};
+    message.msg_iov = reinterpret_cast<iovec*>(const_cast<Slice*>(slices));
+    message.msg_iovlen = std::min(count, max_slices);
+    sent = ::sendmsg(fd_.get(), &message, MSG_NOSIGNAL);
+  }
+  if (sent >= 0) return {IoResult::Status::ok, static_cast<std::size_t>(sent), 0};
+  return from_errno();
+}
+
+UniqueFd Socket::release() {
+  if (poll_) {
+    uv_poll_stop(poll_.get());
+    poll_.reset();
+  }
+  watched_ = 0;
+  return std::move(fd_);
+}
+
+void set_tcp_options(int fd, const KeepAliveOptions& keepalive) {
+  const auto seconds = [](Duration d) {
+    return static_cast<int>(std::max<std::int64_t>(
+        1, std::chrono::duration_cast<std::chrono::seconds>(d).count()));
+  };
+  set_option(fd, IPPROTO_TCP, TCP_NODELAY, 1);
+  if (keepalive.idle <= Duration::zero()) return;
+  set_option(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
+  set_option(fd, IPPROTO_TCP, TCP_KEEPIDLE, seconds(keepalive.idle));
+  set_option(fd, IPPROTO_TCP, TCP_KEEPINTVL, seconds(keepalive.interval));
+  set_option(fd, IPPROTO_TCP, TCP_KEEPCNT, keepalive.count);
+  const Duration patience = keepalive.idle + keepalive.interval * keepalive.count;
+  set_option(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, seconds(patience) * 1000);
+}
+
+}  // namespace dwspool::net

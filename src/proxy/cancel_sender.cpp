@@ -1,0 +1,65 @@
+#include "dwspool/proxy/cancel_sender.h"
+
+#include <cstdlib>
+
+#include "dwspool/wire/startup.h"
+
+namespace dwspool::proxy {
+namespace {
+
+constexpr Duration patience = std::chrono::seconds{5};
+
+// The connector takes the directory and the port of a Unix socket apart.
+std::string host_of(const net::Address& server) {
+  if (!server.is_unix()) return server.host();
+  const std::string path = server.host();
+  return path.substr(0, path.rfind('/'));
+}
+
+std::uint16_t port_of(const net::Address& server) {
+  if (!server.is_unix()) return server.port();
+  const std::string path = server.host();
+  return static_cast<std::uint16_t>(
+      std::strtoul(path.substr(path.rfind('.') + 1).c_str(), nullptr, 10));
+}
+
+}  // namespace
+
+CancelSender::CancelSender(net::Loop& loop, const net::Address& server, const wire::KeyData& key,
+                           std::function<void(bool sent)> done)
+    : loop_(loop),
+      packet_(wire::write_cancel_request(key.pid, key.secret)),
+      done_(std::move(done)),
+      timer_(loop, [this] { finish(); }),
+      connector_(loop, host_of(server), port_of(server),
+                 [this](UniqueFd fd, const std::string&) { on_connected(std::move(fd)); }) {
+  timer_.arm(loop.now() + patience);
+}
+
+void CancelSender::on_connected(UniqueFd fd) {
+  if (!fd) {
+    finish();
+    return;
+  }
+  socket_ = std::make_unique<net::Socket>(loop_, std::move(fd), *this);
+  const Slice slice{packet_.data(), packet_.size()};
+  if (socket_->send(&slice, 1).bytes != packet_.size()) {
+    finish();
+    return;
+  }
+  sent_ = true;
+  socket_->watch(true, false);
+}
+
+void CancelSender::on_ready(bool /*readable*/, bool /*writable*/) {
+  char rest[16];  // NOLINT(modernize-avoid-c-arrays)
+  const net::IoResult got = socket_->receive(rest, sizeof(rest));
+  if (got.status != net::IoResult::Status::would_block) finish();
+}
+
+void CancelSender::finish() {
+  const std::function<void(bool)> done = std::move(done_);
+  done(sent_);
+}
+
+}  // namespace dwspool::proxy

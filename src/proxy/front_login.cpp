@@ -1,0 +1,169 @@
+// A client from its first byte until its session begins.
+#include <array>
+
+#include "dwspool/auth/digest.h"
+#include "dwspool/base/text.h"
+#include "dwspool/proxy/front_conn.h"
+#include "dwspool/proxy/pool_context.h"
+#include "dwspool/proxy/worker.h"
+#include "dwspool/wire/sqlstate.h"
+
+namespace dwspool::proxy {
+namespace {
+
+constexpr std::size_t nonce_bytes = 24;
+
+auth::ClientMethod method_of(config::AuthMethod method) {
+  switch (method) {
+    case config::AuthMethod::trust: return auth::ClientMethod::trust;
+    case config::AuthMethod::md5: return auth::ClientMethod::md5;
+    case config::AuthMethod::scram_sha_256: break;
+  }
+  return auth::ClientMethod::scram_sha_256;
+}
+
+void count(Worker& worker, metrics::Refusal refusal) {
+  worker.metrics().refusals[static_cast<std::size_t>(refusal)].add();
+}
+
+}  // namespace
+
+bool FrontConn::process_startup(std::string_view& in) {
+  using Need = session::StartupFlow::Need;
+  while (true) {
+    Need need = startup_->on_bytes(in, worker_.output());
+    if (need == Need::user) {
+      if (!check_login()) {
+        if (!flush()) return false;
+        return finish();
+      }
+      // check_login has asked for the proof, or needs none.
+      need = startup_->state() == session::StartupFlow::State::accepted ? Need::accepted
+                                                                        : Need::input;
+    }
+    switch (need) {
+      case Need::input:
+      case Need::user: return flush();
+      case Need::cancel:
+        worker_.metrics().cancels_received.add();
+        lingering_ = true;  // nothing more is said on this connection
+        socket_.watch(true, false);
+        worker_.forward_cancel(startup_->cancel_request(), id_);
+        return false;
+      case Need::close: {
+        const bool password = startup_->password_refused();
+        count(worker_, password ? metrics::Refusal::password
+                                : metrics::Refusal::protocol_violation);
+        worker_.hub().log.write_limited(
+            LogLevel::info, password ? "client.login_refused" : "client.protocol_violation",
+            password ? "a client could not prove its password"
+                     : "a client was refused before its log-in",
+            {{"client", peer_.text()}, {"user", printable(startup_->user())}});
+        if (!flush()) return false;
+        return finish();
+      }
+      case Need::accepted: {
+        if (!start_session()) return false;
+        return process(in);
+      }
+    }
+  }
+}
+
+// Who the client says it is, and how it is to prove that. False when it is refused at once; the
+// reason is in the output.
+bool FrontConn::check_login() {
+  Hub& hub = worker_.hub();
+  const config::Config& config = *hub.config;
+  user_ = startup_->user();
+  wire::ErrorReport report;
+  if (hub.draining.load(std::memory_order_relaxed)) {
+    count(worker_, metrics::Refusal::shutdown);
+    report.sqlstate = wire::sqlstate::cannot_connect_now;
+    report.message = "dwspool is shutting down";
+    static_cast<void>(startup_->refuse(std::move(report), worker_.output()));
+    return false;
+  }
+  if (hub.clients.fetch_add(1, std::memory_order_relaxed) >= config.max_client_conn) {
+    hub.clients.fetch_sub(1, std::memory_order_relaxed);
+    count(worker_, metrics::Refusal::too_many_clients);
+    hub.log.write_limited(LogLevel::warning, "client.too_many",
+                          "a client was refused: max_client_conn is reached",
+                          {{"client", peer_.text()},
+                           {"max_client_conn", static_cast<std::int64_t>(config.max_client_conn)}});
+    report.sqlstate = wire::sqlstate::too_many_connections;
+    report.message = "sorry, too many clients already";
+    report.hint = "dwspool accepts max_client_conn clients; raise it, or close what is not used.";
+    static_cast<void>(startup_->refuse(std::move(report), worker_.output()));
+    return false;
+  }
+  counted_ = true;
+  const config::User* user = config.find_user(user_);
+  auth::ClientAuth::Request request;
+  request.method = method_of(user != nullptr && user->auth ? *user->auth : config.auth_method);
+  if (request.method == auth::ClientMethod::trust && user == nullptr) {
+    count(worker_, metrics::Refusal::unknown_user);
+    static_cast<void>(
+        startup_->refuse(session::password_failed_report(user_), worker_.output()));
+    return false;
+  }
+  request.user = user_;
+  if (user != nullptr) request.secret = user->secret;
+  request.random = auth::random_bytes(nonce_bytes);
+  request.mock_secret = hub.mock_secret;
+  const session::StartupFlow::Need need =
+      startup_->authenticate(std::move(request), worker_.output());
+  return need == session::StartupFlow::Need::input ||
+         need == session::StartupFlow::Need::accepted;
+}
+
+// The client has proven who it is. False when the connection must not be used by the caller any
+// more.
+bool FrontConn::start_session() {
+  const std::string database = startup_->database();
+  wire::ErrorReport report;
+  pool_ = worker_.find_pool(database, user_);
+  if (pool_ == nullptr) {
+    count(worker_, metrics::Refusal::unknown_database);
+    report.sqlstate = wire::sqlstate::invalid_catalog_name;
+    report.message = "database \"" + printable(database) + "\" does not exist";
+    report.hint = "The configuration of dwspool has no database of that name, and none named \"*\".";
+  } else if (!startup_->settings().error.empty()) {
+    report.sqlstate = wire::sqlstate::invalid_parameter_value;
+    report.message = startup_->settings().error;
+  }
+  if (!report.message.empty()) {
+    report.severity = wire::Severity::fatal;
+    worker_.output().note_error(report.sqlstate);
+    worker_.output().to_client.copy(wire::encode(report));
+    if (!flush()) return false;
+    return finish();
+  }
+  ++pool_->clients;
+  key_ = worker_.hub().cancels.add({worker_.index(), id_});
+  session_ = std::make_unique<session::Session>(
+      pool_->sessions, worker_.next_session_number(),
+      worker_.settings().intern(startup_->settings().settings), key_);
+  startup_.reset();
+  worker_.metrics().logins_succeeded.add();
+  worker_.metrics().login_seconds.observe(worker_.now() - accepted_at_);
+  worker_.hub().log.write(LogLevel::debug, "client.logged_in", "a client has logged in",
+                          {{"client", peer_.text()},
+                           {"user", printable(user_)},
+                           {"database", printable(database)}});
+  std::string_view nothing;
+  const session::Next next = session_->start(worker_.output());
+  return run(next, nothing);
+}
+
+void FrontConn::on_login_timeout() {
+  if (session_ != nullptr || lingering_) return;
+  count(worker_, metrics::Refusal::login_timeout);
+  worker_.hub().log.write_limited(LogLevel::info, "client.login_timeout",
+                                  "a client took too long to log in", {{"client", peer_.text()}});
+  destroy();
+}
+
+void FrontConn::on_cancel_done() { destroy(); }
+
+}  // namespace dwspool::proxy

@@ -1,0 +1,44 @@
+#include "dwspool/proxy/hub.h"
+
+namespace dwspool::proxy {
+
+Credentials::Answer Credentials::ask(const std::string& account, TimePoint now) {
+  const std::lock_guard lock(mutex_);
+  Answer answer;
+  answer.answer = guard_.ask(account, now);
+  if (answer.answer == login::LoginGuard::Answer::held) {
+    answer.report = guard_.held_report(account);
+  }
+  return answer;
+}
+
+void Credentials::on_success(const std::string& account) {
+  const std::lock_guard lock(mutex_);
+  guard_.on_success(account);
+}
+
+void Credentials::on_refused(const std::string& account, const wire::ErrorReport& report,
+                             TimePoint now) {
+  const std::lock_guard lock(mutex_);
+  guard_.on_refused(account, report, now);
+  keys_.forget(account);
+}
+
+void Credentials::on_no_verdict(const std::string& account) {
+  const std::lock_guard lock(mutex_);
+  guard_.on_no_verdict(account);
+}
+
+std::optional<login::DerivedKeys> Credentials::find_keys(const std::string& account,
+                                                         const login::Derivation& work) const {
+  const std::lock_guard lock(mutex_);
+  return keys_.find(account, work);
+}
+
+void Credentials::store_keys(const std::string& account, const login::Derivation& work,
+                             const login::DerivedKeys& keys) {
+  const std::lock_guard lock(mutex_);
+  keys_.store(account, work, keys);
+}
+
+}  // namespace dwspool::proxy

@@ -1,0 +1,106 @@
+#include "dwspool/proxy/pool_context.h"
+
+#include "dwspool/auth/digest.h"
+
+namespace dwspool::proxy {
+namespace {
+
+// The password that a user's own entry knows in clear; nothing if there is none.
+std::optional<Secret> known_password(const config::Config& config, const std::string& user) {
+  const config::User* entry = config.find_user(user);
+  if (entry == nullptr || entry->name != user) return std::nullopt;
+  if (entry->backend_password) return entry->backend_password;
+  if (entry->secret.kind == auth::UserSecret::Kind::plain) return entry->secret.plain;
+  return std::nullopt;
+}
+
+pool::PoolOptions pool_options(const config::PoolSettings& settings) {
+  pool::PoolOptions options;
+  options.min_size = settings.min_size;
+  options.has_reserve = settings.reserve_size > 0;
+  options.reserve_timeout = settings.reserve_timeout;
+  options.queue_timeout = settings.queue_timeout;
+  options.queue_notice = settings.queue_notice;
+  options.server_idle_timeout = settings.server_idle_timeout;
+  options.server_lifetime = settings.server_lifetime;
+  return options;
+}
+
+session::SessionConfig session_config(const config::PoolSettings& settings) {
+  session::SessionConfig config;
+  config.mode = settings.mode;
+  config.defer_begin = settings.defer_begin;
+  config.max_prepared_statements = settings.max_prepared_statements;
+  return config;
+}
+
+}  // namespace
+
+std::optional<Route> make_route(const config::Config& config, const std::string& database,
+                                const std::string& user) {
+  const config::Database* entry = config.find_database(database);
+  if (entry == nullptr) return std::nullopt;
+  const config::User* user_entry = config.find_user(user);
+  Route route;
+  route.cluster = config.find_cluster(entry->cluster);
+  if (route.cluster == nullptr) return std::nullopt;
+  route.cluster_index = static_cast<std::size_t>(route.cluster - config.clusters.data());
+
+  // The nearest that names a user wins: the database, the user's entry, the cluster's conninfo.
+  if (!entry->backend_user.empty()) {
+    route.user = entry->backend_user;
+    route.password = entry->backend_password ? entry->backend_password
+                                             : known_password(config, route.user);
+    user_entry = config.find_user(route.user);
+  } else if (user_entry != nullptr && !user_entry->backend_user.empty()) {
+    route.user = user_entry->backend_user;
+    route.password = user_entry->backend_password ? user_entry->backend_password
+                                                  : known_password(config, route.user);
+  } else if (!route.cluster->user.empty()) {
+    route.user = route.cluster->user;
+  } else {
+    route.user = user;
+    route.password = known_password(config, user);
+    if (!route.password && user_entry != nullptr) route.password = user_entry->backend_password;
+  }
+  if (!route.password && route.user == route.cluster->user && !route.cluster->password.empty()) {
+    route.password = route.cluster->password;
+  }
+
+  route.database = !entry->backend_database.empty() ? entry->backend_database
+                   : entry->name == "*" || route.cluster->database.empty()
+                       ? database
+                       : route.cluster->database;
+  route.settings = config.pool_settings(*entry, user_entry);
+  route.account = route.cluster->name + '\0' + route.user + '\0' +
+                  (route.password ? auth::sha256(route.password->reveal()) : std::string());
+  return route;
+}
+
+PoolContext::PoolContext(Route pool_route, session::PreparedTable& statements,
+                         session::Interner<session::SettingSet>& settings,
+                         session::Interner<session::ReportedSet>& reported)
+    : route(std::move(pool_route)),
+      pool(pool_options(route.settings)),
+      sessions{session_config(route.settings), statements, settings, reported, welcome} {}
+
+void PoolContext::publish(std::size_t worker) {
+  const auto show = [](metrics::Gauge& gauge, std::int64_t& shown, std::size_t value) {
+    const auto now = static_cast<std::int64_t>(value);
+    if (now == shown) return;
+    gauge.add(now - shown);
+    shown = now;
+  };
+  using pool::SlotState;
+  show(metrics->backends_opening, shown_[0], pool.count(SlotState::opening));
+  show(metrics->backends_idle, shown_[1], pool.count(SlotState::idle));
+  show(metrics->backends_lent, shown_[2], pool.count(SlotState::lent));
+  show(metrics->backends_cleaning, shown_[3], pool.count(SlotState::cleaning));
+  if (shown_waiting_ == 0 && pool.waiting() == 0) return;
+  show(metrics->clients_waiting, shown_waiting_, pool.waiting());
+  const TimePoint oldest = pool.oldest_wait();
+  metrics->oldest_wait_since.set(oldest == never ? 0 : oldest.time_since_epoch().count());
+  slots->publish_wait(worker, oldest);
+}
+
+}  // namespace dwspool::proxy

@@ -1,0 +1,57 @@
+#include "dwspool/proxy/slot_ledger.h"
+
+#include <algorithm>
+
+namespace dwspool::proxy {
+
+bool SlotAccount::try_take(std::size_t worker, bool reserve) {
+  const std::lock_guard lock(mutex_);
+  if (taken_ < limit_ + (reserve ? reserve_ : 0)) {
+    ++taken_;
+    return true;
+  }
+  if (std::find(refused_.begin(), refused_.end(), worker) == refused_.end()) {
+    refused_.push_back(worker);
+  }
+  return false;
+}
+
+std::vector<std::size_t> SlotAccount::give_back() {
+  const std::lock_guard lock(mutex_);
+  --taken_;
+  std::vector<std::size_t> refused;
+  refused.swap(refused_);
+  return refused;
+}
+
+std::uint32_t SlotAccount::taken() const {
+  const std::lock_guard lock(mutex_);
+  return taken_;
+}
+
+SlotAccount::Waiting SlotAccount::oldest_other(std::size_t worker) const {
+  Waiting oldest;
+  for (std::size_t i = 0; i < workers_; ++i) {
+    if (i == worker) continue;
+    const TimePoint since{Duration(waits_[i].load(std::memory_order_relaxed))};
+    if (since < oldest.since) oldest = {i, since};
+  }
+  return oldest;
+}
+
+std::shared_ptr<SlotAccount> SlotLedger::account(const std::string& pool, std::uint32_t limit,
+                                                 std::uint32_t reserve) {
+  const std::lock_guard lock(mutex_);
+  std::weak_ptr<SlotAccount>& entry = accounts_[pool];
+  std::shared_ptr<SlotAccount> account = entry.lock();
+  if (!account) {
+    std::erase_if(accounts_, [&](const auto& known) {
+      return known.first != pool && known.second.expired();
+    });
+    account = std::make_shared<SlotAccount>(workers_, limit, reserve);
+    accounts_[pool] = account;
+  }
+  return account;
+}
+
+}  // namespace dwspool::proxy

@@ -1,0 +1,468 @@
+#include "dwspool/proxy/worker.h"
+
+#include <algorithm>
+
+#include "dwspool/auth/digest.h"
+#include "dwspool/base/text.h"
+#include "dwspool/net/work.h"
+#include "dwspool/wire/cursor.h"
+#include "dwspool/wire/sqlstate.h"
+
+namespace dwspool::proxy {
+namespace {
+
+// How often pools that nobody uses are looked for, and the loop shows that it turns.
+constexpr Duration housekeeping = std::chrono::seconds{10};
+
+}  // namespace
+
+Worker::Worker(Hub& hub, std::size_t index, std::vector<std::unique_ptr<Worker>>& all)
+    : hub_(hub),
+      index_(index),
+      all_(all),
+      metrics_(hub.metrics.worker(index)),
+      buffer_(std::make_unique<char[]>(keep_size + read_size)),  // NOLINT
+      no_settings_(settings_.intern(session::SettingSet{})),
+      alive_(std::make_shared<bool>(true)),
+      random_state_(wire::load_u32(auth::random_bytes(4).data()) | 1U),
+      wake_(loop_, [this] { run_tasks(); }),
+      timer_(loop_, [this] { on_timer(); }) {
+  for (const config::Cluster& cluster : hub.config->clusters) {
+    rotations_.emplace_back(cluster.coordinators.size());
+    old_protocol_.push_back(std::make_unique<bool[]>(cluster.coordinators.size()));  // NOLINT
+  }
+  next_housekeeping_ = loop_.now() + housekeeping;
+  metrics_->heartbeat.set(std::chrono::duration_cast<std::chrono::seconds>(
+                              loop_.now().time_since_epoch())
+                              .count());
+  arm(next_housekeeping_);
+}
+
+Worker::~Worker() { *alive_ = false; }
+
+double Worker::random_unit() {
+  random_state_ ^= random_state_ << 13U;
+  random_state_ ^= random_state_ >> 7U;
+  random_state_ ^= random_state_ << 17U;
+  return static_cast<double>(random_state_ >> 11U) / 9007199254740992.0;  // 2^53
+}
+
+// --- Between threads -----------------------------------------------------------------------------
+
+void Worker::post(std::function<void(Worker&)> task) {
+  {
+    const std::lock_guard lock(tasks_mutex_);
+    tasks_.push_back(std::move(task));
+  }
+  wake_.wake();
+}
+
+void Worker::run_tasks() {
+  std::vector<std::function<void(Worker&)>> tasks;
+  {
+    const std::lock_guard lock(tasks_mutex_);
+    tasks.swap(tasks_);
+  }
+  for (const auto& task : tasks) task(*this);
+  settle();
+}
+
+// --- Clients and backends ------------------------------------------------------------------------
+
+void Worker::add_client(UniqueFd fd, const net::Address& peer) {
+  metrics_->connections_accepted.add();
+  metrics_->clients.add(1);
+  if (!peer.is_unix()) {
+    const config::KeepAlive& keepalive = hub_.config->client_keepalive;
+    net::set_tcp_options(fd.get(), {keepalive.idle, keepalive.interval, keepalive.count});
+  }
+  const FrontConn& client = clients_.emplace([&](ClientId id) {
+    return std::make_unique<FrontConn>(*this, id, std::move(fd), peer);
+  });
+  const TimePoint deadline = deadline_after(now(), hub_.config->client_login_timeout);
+  while (!logins_.empty()) {
+    const FrontConn* oldest = find_client(logins_.front().second);
+    if (oldest != nullptr && !oldest->logged_in()) break;
+    logins_.pop_front();
+  }
+  if (deadline != never) {
+    logins_.emplace_back(deadline, client.id());
+    arm(deadline);
+  }
+}
+
+void Worker::add_linger_deadline(ClientId id, TimePoint deadline) {
+  lingers_.emplace_back(deadline, id);
+  arm(deadline);
+}
+
+void Worker::add_backend_deadline(BackendId id, TimePoint deadline) {
+  if (deadline == never) return;
+  backend_deadlines_.push({deadline, id});
+  arm(deadline);
+}
+
+void Worker::remove_client(ClientId id) {
+  std::unique_ptr<FrontConn> client = clients_.take(id);
+  if (!client) return;
+  metrics_->clients.add(-1);
+  if (client->counted_) hub_.clients.fetch_sub(1, std::memory_order_relaxed);
+  if (client->session_) hub_.cancels.remove(client->key_);
+  if (client->pool_ != nullptr) --client->pool_->clients;
+  client.reset();
+  check_drained();
+}
+
+void Worker::remove_backend(BackendId id) {
+  if (const std::unique_ptr<BackConn> backend = backends_.take(id)) --backend->pool().backends;
+}
+
+PoolContext* Worker::find_pool(const std::string& database, const std::string& user) {
+  std::optional<Route> route = make_route(*hub_.config, database, user);
+  if (!route) return nullptr;
+  const std::string key = database + '\0' + route->user;
+  if (const auto found = pools_.find(key); found != pools_.end()) return found->second.get();
+
+  const std::uint32_t reserve = route->settings.reserve_size;
+  const std::uint32_t size = route->settings.size;
+  // Every worker keeps its share of the minimum.
+  const auto workers = static_cast<std::uint32_t>(all_.size());
+  const std::uint32_t minimum = route->settings.min_size;
+  route->settings.min_size = minimum / workers + (index_ < minimum % workers ? 1 : 0);
+
+  auto pool = std::make_unique<PoolContext>(std::move(*route), statements_, settings_, reported_);
+  pool->database = database;
+  pool->slots = hub_.slots.account(key, size, reserve);
+  pool->metrics = hub_.metrics.pool(index_, printable(database), printable(pool->route.user));
+  PoolContext* made = pool.get();
+  pools_.emplace(key, std::move(pool));
+  made->pool.tick(now());
+  touch(*made);
+  return made;
+}
+
+// --- Pools ---------------------------------------------------------------------------------------
+
+void Worker::touch(PoolContext& pool) {
+  if (pool.pool.has_actions()) {
+    if (std::find(touched_.begin(), touched_.end(), &pool) == touched_.end()) {
+      touched_.push_back(&pool);
+    }
+    return;
+  }
+  pool.publish(index_);
+  arm(pool.pool.next_deadline());
+}
+
+void Worker::settle() {
+  if (settling_) return;
+  settling_ = true;
+  while (!touched_.empty()) {
+    PoolContext* pool = touched_.back();
+    touched_.pop_back();
+    do_actions(*pool);
+    pool->publish(index_);
+    arm(pool->pool.next_deadline());
+  }
+  settling_ = false;
+}
+
+void Worker::do_actions(PoolContext& pool) {
+  std::vector<pool::Action> actions;
+  while (pool.pool.has_actions()) {
+    pool.pool.take_actions(actions);
+    for (const pool::Action& action : actions) {
+      FrontConn* client = find_client(action.client);
+      BackConn* backend = find_backend(action.backend);
+      switch (action.kind) {
+        case pool::Action::Kind::grant:
+          if (backend == nullptr) break;
+          if (client != nullptr) {
+            client->on_granted(*backend);
+          } else {
+            pool.pool.give_back(backend->slot(), pool.slots->foreign_wait(index_), now());
+          }
+          break;
+        case pool::Action::Kind::open: open_backend(pool, action.slot); break;
+        case pool::Action::Kind::close:
+          if (backend != nullptr) backend->close();
+          break;
+        case pool::Action::Kind::need_slot: request_slot(pool, action.reserve); break;
+        case pool::Action::Kind::free_slot: free_slot(pool); break;
+        case pool::Action::Kind::surrender:
+          if (backend != nullptr) surrender(pool, action.backend);
+          break;
+        case pool::Action::Kind::timeout:
+          if (client != nullptr) {
+            const bool at_login = client->session() != nullptr &&
+                                  client->session()->state() == session::SessionState::starting;
+            hub_.log.write_limited(LogLevel::warning, "pool.queue_timeout",
+                                   "a client waited in vain for a backend",
+                                   {{"client", client->peer().text()},
+                                    {"database", printable(pool.database)},
+                                    {"user", printable(pool.route.user)},
+                                    {"last_failure", pool.last_failure}});
+            client->on_acquire_failed(timeout_report(pool, at_login));
+          }
+          break;
+        case pool::Action::Kind::notice:
+          if (client != nullptr) client->on_wait_notice();
+          break;
+      }
+    }
+    actions.clear();
+  }
+}
+
+wire::ErrorReport Worker::timeout_report(const PoolContext& pool, bool at_login) {
+  wire::ErrorReport report;
+  report.sqlstate = at_login ? wire::sqlstate::cannot_connect_now
+                             : wire::sqlstate::connection_failure;
+  report.message = "no connection to the database server could be had in time";
+  if (!pool.last_failure.empty()) {
+    report.detail = "The last attempt to connect failed: " + pool.last_failure;
+    report.hint = "Nothing was sent to the server.";
+  } else {
+    report.detail = "All connections of the pool (pool_size " +
+                    std::to_string(pool.route.settings.size) + ") were in use.";
+    report.hint = "Nothing was sent to the server. Raise pool_size or queue_timeout, or use "
+                  "shorter transactions.";
+  }
+  return report;
+}
+
+void Worker::open_backend(PoolContext& pool, pool::Slot slot) {
+  BackConn& backend = backends_.emplace(
+      [&](BackendId id) { return std::make_unique<BackConn>(*this, id, pool, slot); });
+  ++pool.backends;
+  backend.open();
+}
+
+void Worker::request_slot(PoolContext& pool, bool reserve) {
+  if (pool.slots->try_take(index_, reserve)) {
+    pool.pool.on_slot(now());
+    return;
+  }
+  pool.pool.on_slot_denied();
+  if (all_.size() == 1) return;
+  // Somebody else may have one to spare.
+  pool.slots->publish_wait(index_, pool.pool.oldest_wait());
+  for (const std::unique_ptr<Worker>& worker : all_) {
+    if (worker.get() == this) continue;
+    worker->post([database = pool.database, user = pool.route.user](Worker& other) {
+      const auto found = other.pools_.find(database + '\0' + user);
+      if (found == other.pools_.end()) return;
+      found->second->pool.surrender_idle(other.now());
+      other.touch(*found->second);
+    });
+  }
+}
+
+void Worker::free_slot(PoolContext& pool) {
+  announce_free_slot(pool.database, pool.route.user, pool.slots->give_back());
+}
+
+void Worker::announce_free_slot(const std::string& database, const std::string& user,
+                                const std::vector<std::size_t>& workers) {
+  for (const std::size_t index : workers) {
+    const auto tell = [key = database + '\0' + user](Worker& worker) {
+      const auto found = worker.pools_.find(key);
+      if (found == worker.pools_.end()) return;
+      found->second->pool.on_slots_available(worker.now());
+      worker.touch(*found->second);
+    };
+    if (index == index_) {
+      tell(*this);
+    } else {
+      all_[index]->post(tell);
+    }
+  }
+}
+
+void Worker::surrender(PoolContext& pool, BackendId id) {
+  BackConn* backend = find_backend(id);
+  const SlotAccount::Waiting waiting = pool.slots->oldest_other(index_);
+  if (waiting.since == never) {  // not any more
+    backend->set_slot(pool.pool.adopt(id, backend->opened_at(), now()));
+    return;
+  }
+  auto transfer = std::make_shared<BackendTransfer>(backend->hand_over());
+  all_[waiting.worker]->post([database = pool.database, user = pool.route.user, transfer,
+                              slots = pool.slots](Worker& other) {
+    if (other.adopt(database, user, *transfer)) return;
+    // Its clients have gone meanwhile: the connection ends here, and the place is free.
+    other.announce_free_slot(database, user, slots->give_back());
+  });
+}
+
+bool Worker::adopt(const std::string& database, const std::string& user,
+                   BackendTransfer& transfer) {
+  const auto found = pools_.find(database + '\0' + user);
+  if (found == pools_.end()) return false;
+  PoolContext& pool = *found->second;
+  const TimePoint opened_at = transfer.opened_at;
+  BackConn& backend = backends_.emplace([&](BackendId id) {
+    return std::make_unique<BackConn>(*this, id, pool, std::move(transfer));
+  });
+  ++pool.backends;
+  backend.set_slot(pool.pool.adopt(backend.id(), opened_at, now()));
+  touch(pool);
+  return true;
+}
+
+void Worker::fail_waiters(PoolContext& pool, const wire::ErrorReport& report) {
+  for (const ClientId id : pool.pool.take_waiters()) {
+    if (FrontConn* client = find_client(id)) client->on_acquire_failed(report);
+  }
+  touch(pool);
+}
+
+void Worker::derive_in_background(BackendId id, const login::Derivation& work) {
+  struct Job {
+    login::Derivation work;
+    login::DerivedKeys keys;
+  };
+  auto job = std::make_shared<Job>(Job{work, {}});
+  net::run_in_background(
+      loop_, [job] { job->keys = login::derive(job->work); },
+      [this, job, id, alive = alive_] {
+        if (!*alive) return;
+        if (BackConn* backend = find_backend(id)) backend->on_derived(job->work, job->keys);
+        settle();
+      });
+}
+
+// --- Cancelling ----------------------------------------------------------------------------------
+
+void Worker::forward_cancel(const wire::CancelRequest& request, ClientId requester) {
+  const auto answer = [this, requester] {
+    if (FrontConn* connection = find_client(requester)) connection->on_cancel_done();
+    settle();
+  };
+  const std::optional<CancelRegistry::Target> target =
+      hub_.cancels.find(request.pid, request.secret);
+  if (!target) {
+    hub_.log.write_limited(LogLevel::info, "cancel.unknown",
+                           "a cancel request names no session of this process");
+    answer();
+    return;
+  }
+  if (target->worker == index_) {
+    cancel_here(target->client, answer);
+    return;
+  }
+  all_[target->worker]->post([client = target->client, origin = index_, requester](Worker& other) {
+    other.cancel_here(client, [&other, origin, requester] {
+      other.all_[origin]->post([requester](Worker& first) {
+        if (FrontConn* connection = first.find_client(requester)) connection->on_cancel_done();
+      });
+    });
+  });
+}
+
+void Worker::cancel_here(ClientId target, std::function<void()> done) {
+  if (FrontConn* client = find_client(target)) {
+    client->cancel(std::move(done));
+  } else {
+    done();
+  }
+}
+
+void Worker::send_cancel(BackendId backend, const net::Address& server, const wire::KeyData& key,
+                         std::function<void()> done) {
+  cancels_.emplace_back();
+  const auto place = std::prev(cancels_.end());
+  *place = std::make_unique<CancelSender>(
+      loop_, server, key, [this, backend, place, done = std::move(done)](bool sent) {
+        const std::unique_ptr<CancelSender> finished = std::move(*place);
+        cancels_.erase(place);
+        if (sent) metrics_->cancels_forwarded.add();
+        if (BackConn* connection = find_backend(backend)) connection->on_cancel_finished();
+        done();
+        settle();
+      });
+}
+
+// --- Time ----------------------------------------------------------------------------------------
+
+void Worker::arm(TimePoint deadline) {
+  if (deadline < timer_.deadline()) timer_.arm(deadline);
+}
+
+void Worker::on_timer() {
+  const TimePoint time = now();
+  metrics_->heartbeat.set(
+      std::chrono::duration_cast<std::chrono::seconds>(time.time_since_epoch()).count());
+  expire(time);
+  for (auto& [key, pool] : pools_) {
+    pool->pool.tick(time);
+    touch(*pool);
+  }
+  settle();
+  if (time >= next_housekeeping_) {
+    next_housekeeping_ = time + housekeeping;
+    drop_unused_pools();
+  }
+  TimePoint next = next_housekeeping_;
+  if (!logins_.empty()) next = std::min(next, logins_.front().first);
+  if (!lingers_.empty()) next = std::min(next, lingers_.front().first);
+  if (!backend_deadlines_.empty()) next = std::min(next, backend_deadlines_.top().at);
+  for (const auto& [key, pool] : pools_) next = std::min(next, pool->pool.next_deadline());
+  arm(next);
+}
+
+void Worker::expire(TimePoint time) {
+  while (!logins_.empty() && logins_.front().first <= time) {
+    const ClientId id = logins_.front().second;
+    logins_.pop_front();
+    if (FrontConn* client = find_client(id)) client->on_login_timeout();
+  }
+  while (!lingers_.empty() && lingers_.front().first <= time) {
+    const ClientId id = lingers_.front().second;
+    lingers_.pop_front();
+    FrontConn* client = find_client(id);
+    if (client != nullptr && client->lingering()) client->destroy();
+  }
+  while (!backend_deadlines_.empty() && backend_deadlines_.top().at <= time) {
+    const BackendId id = backend_deadlines_.top().id;
+    backend_deadlines_.pop();
+    BackConn* backend = find_backend(id);
+    if (backend != nullptr && backend->deadline() <= time) backend->on_deadline();
+  }
+}
+
+void Worker::drop_unused_pools() {
+  std::erase_if(pools_, [](const auto& entry) {
+    const PoolContext& pool = *entry.second;
+    return pool.clients == 0 && pool.backends == 0 && pool.pool.unused() &&
+           !pool.pool.has_actions();
+  });
+}
+
+// --- The end -------------------------------------------------------------------------------------
+
+void Worker::drain(std::function<void()> done) {
+  draining_ = true;
+  drained_ = std::move(done);
+  clients_.for_each([](FrontConn& client) { client.drain(); });
+  settle();
+  check_drained();
+}
+
+void Worker::check_drained() {
+  if (!draining_ || clients_.size() > 0 || !drained_) return;
+  const std::function<void()> done = std::move(drained_);
+  drained_ = nullptr;
+  done();
+}
+
+void Worker::stop() {
+  drained_ = nullptr;
+  cancels_.clear();
+  clients_.for_each([](FrontConn& client) { client.destroy(); });
+  touched_.clear();
+  backends_.for_each([](BackConn& backend) { backend.close(); });
+  loop_.stop();
+}
+
+}  // namespace dwspool::proxy
