@@ -1,0 +1,143 @@
+// The configuration as a value: what the YAML file says, checked and with defaults filled in.
+// Immutable once loaded; shared by all workers. config/dwspool.yaml documents every key.
+#pragma once
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "dwspool/auth/user_secret.h"
+#include "dwspool/base/log.h"
+#include "dwspool/base/pool_mode.h"
+#include "dwspool/base/secret.h"
+#include "dwspool/base/time.h"
+
+namespace dwspool::config {
+
+// One entry of `listen`.
+struct Listener {
+  std::string host;       // TCP: an address or name; "*" for all IPv4 and IPv6 addresses
+  std::string unix_dir;   // Unix socket: its directory; the file is .s.PGSQL.<port>
+  std::uint16_t port = 6432;
+  std::uint32_t unix_mode = 0777;
+  int backlog = 1024;
+
+  bool is_unix() const { return !unix_dir.empty(); }
+};
+
+struct KeepAlive {
+  Duration idle = std::chrono::seconds{60};
+  Duration interval = std::chrono::seconds{10};
+  int count = 3;
+};
+
+// One coordinator (CN), or one server of a PostgreSQL cluster.
+struct Coordinator {
+  std::string host;  // name or address; a directory (leading '/') for a Unix socket
+  std::uint16_t port = 8000;
+
+  std::string label() const;  // "host:port", for logs, metrics and the console
+  friend bool operator==(const Coordinator&, const Coordinator&) = default;
+};
+
+struct Cluster {
+  std::string name;
+  std::vector<Coordinator> coordinators;  // not empty
+  Dialect dialect = Dialect::unknown;     // unknown: found out at the first log-in
+  Duration connect_timeout = std::chrono::seconds{10};  // TCP connect and log-in together
+  KeepAlive keepalive{std::chrono::seconds{5}, std::chrono::seconds{2}, 3};
+  std::uint32_t max_pbkdf2_iterations = 1000000;
+  // From `conninfo:`; used by databases and users that name none of their own.
+  std::string database;
+  std::string user;
+  Secret password;
+};
+
+// Knobs of a pool. Each may stand under `defaults`, a database or a user; the nearest to the
+// user wins. Pool = one database entry and one backend user.
+struct PoolOptions {
+  std::optional<PoolMode> mode;
+  std::optional<std::uint32_t> size;
+  std::optional<std::uint32_t> min_size;
+  std::optional<std::uint32_t> reserve_size;
+  std::optional<Duration> reserve_timeout;
+  std::optional<Duration> queue_timeout;
+  std::optional<Duration> queue_notice;
+  std::optional<Duration> server_idle_timeout;
+  std::optional<Duration> server_lifetime;
+  std::optional<bool> defer_begin;
+  std::optional<std::uint32_t> max_prepared_statements;
+};
+
+// The same with every question answered.
+struct PoolSettings {
+  PoolMode mode = PoolMode::automatic;
+  std::uint32_t size = 20;
+  std::uint32_t min_size = 0;
+  std::uint32_t reserve_size = 0;
+  Duration reserve_timeout = std::chrono::seconds{5};
+  Duration queue_timeout = std::chrono::seconds{120};  // 0: wait for ever
+  Duration queue_notice = std::chrono::seconds{5};     // 0: no notice
+  Duration server_idle_timeout = std::chrono::minutes{9};  // below DWS's session_timeout of 10 min
+  Duration server_lifetime = std::chrono::hours{1};        // 0: no limit
+  bool defer_begin = true;
+  std::uint32_t max_prepared_statements = 200;
+};
+
+// What clients may ask for by name; "*" stands for every name that has no entry.
+struct Database {
+  std::string name;
+  std::string cluster;                 // name of an entry of `clusters`
+  std::string backend_database;        // empty: the name that the client asked for
+  std::string backend_user;            // not empty: all clients of this database log in as it
+  std::optional<Secret> backend_password;
+  PoolOptions pool;
+};
+
+enum class AuthMethod : std::uint8_t { trust, md5, scram_sha_256 };
+std::string_view to_string(AuthMethod method);
+
+struct User {
+  std::string name;                    // "*" for every name that has no entry
+  std::optional<AuthMethod> auth;      // else Config::auth_method
+  auth::UserSecret secret;             // what the client must prove to know
+  std::string backend_user;            // empty: the client's own name
+  std::optional<Secret> backend_password;  // else a plain `secret`, else the cluster's
+  PoolOptions pool;
+};
+
+struct HttpEndpoint {
+  std::string host;
+  std::uint16_t port = 0;  // 0: none
+};
+
+struct Config {
+  std::string file;
+  std::vector<Listener> listeners;
+  std::uint32_t workers = 1;
+  std::uint32_t max_client_conn = 1000;
+  Duration client_login_timeout = std::chrono::seconds{60};
+  Duration shutdown_timeout = std::chrono::seconds{30};
+  KeepAlive client_keepalive;
+  AuthMethod auth_method = AuthMethod::scram_sha_256;
+  LogOptions log;
+  HttpEndpoint http;
+  std::vector<Cluster> clusters;
+  std::vector<Database> databases;
+  std::vector<User> users;
+  PoolOptions defaults;
+
+  const Cluster* find_cluster(std::string_view name) const;
+  // The entry of that name, else that of "*", else null.
+  const Database* find_database(std::string_view name) const;
+  const User* find_user(std::string_view name) const;
+  // defaults, then the database's own, then the user's own.
+  PoolSettings pool_settings(const Database& database, const User* user) const;
+};
+
+}  // namespace dwspool::config

@@ -1,0 +1,189 @@
+// `clusters`: the servers behind.
+#include <algorithm>
+#include <array>
+
+#include "config/conninfo.h"
+#include "config/endpoint.h"
+#include "config/sections.h"
+
+namespace dwspool::config {
+namespace {
+
+constexpr std::array dialects = {
+    Choice<Dialect>{"auto", Dialect::unknown},
+    Choice<Dialect>{"dws", Dialect::dws},
+    Choice<Dialect>{"postgres", Dialect::postgres},
+};
+
+// What is known of one cluster while its section is read.
+class ClusterReader {
+ public:
+  ClusterReader(Reading& reading, Section section, std::string name)
+      : reading_(reading), section_(std::move(section)) {
+    cluster_.name = std::move(name);
+  }
+
+  Cluster run() {
+    const bool has_list = section_.has("coordinators");
+    read_coordinators();
+    read_conninfo(has_list);
+    section_.choice("dialect", dialects, cluster_.dialect);
+    section_.duration("connect_timeout", {shortest_time, std::chrono::hours{1}},
+                      cluster_.connect_timeout);
+    read_keepalive(section_, cluster_.keepalive);
+    section_.number("max_pbkdf2_iterations", {4096, 100000000}, cluster_.max_pbkdf2_iterations);
+    read_log_in();
+    section_.refuse_unknown();
+    if (hosts_.empty() && section_.clean()) {
+      section_.complain("has no coordinator; write for example: coordinators: [\"cn1:8000\"]");
+    }
+    if (section_.clean()) look_up_password();
+    for (ConninfoHost& host : hosts_) cluster_.coordinators.push_back(std::move(host.coordinator));
+    return std::move(cluster_);
+  }
+
+ private:
+  void add_host(const Place& place, ConninfoHost host) {
+    const bool known = std::any_of(hosts_.begin(), hosts_.end(), [&](const ConninfoHost& each) {
+      return each.coordinator == host.coordinator;
+    });
+    if (known) {
+      reading_.report.add(place, host.coordinator.label() + " stands there twice");
+      return;
+    }
+    hosts_.push_back(std::move(host));
+  }
+
+  void read_coordinators() {
+    for (const Item& item : section_.list("coordinators")) {
+      const std::optional<std::string> text = read_text(reading_, item, "host:port");
+      if (!text) continue;
+      Result<Endpoint> endpoint = parse_endpoint(*text);
+      if (!endpoint) {
+        reading_.report.add(item.place, endpoint.error().message);
+        continue;
+      }
+      Coordinator coordinator;
+      coordinator.host = endpoint->unix_dir.empty() ? endpoint->host : endpoint->unix_dir;
+      coordinator.port = endpoint->port.value_or(coordinator.port);
+      if (coordinator.host == "*" || coordinator.port == 0) {
+        reading_.report.add(item.place, "a coordinator has one host, and a port from 1 to 65535");
+        continue;
+      }
+      std::string name = coordinator.host;
+      add_host(item.place, {std::move(coordinator), std::move(name)});
+    }
+  }
+
+  void read_conninfo(bool has_list) {
+    const std::optional<std::string> text = section_.text("conninfo", "a connection string");
+    if (!text) return;
+    Result<Conninfo> parsed = parse_conninfo(*text);
+    if (!parsed) {
+      section_.complain("conninfo", parsed.error().message);
+      return;
+    }
+    conninfo_ = std::move(*parsed);
+    for (std::string& problem : conninfo_->problems) {
+      section_.complain("conninfo", std::move(problem));
+    }
+    if (has_list && !conninfo_->hosts.empty()) {
+      section_.complain("conninfo",
+                        "it names hosts, and so does 'coordinators'; write one of them");
+      return;
+    }
+    for (ConninfoHost& host : conninfo_->hosts) {
+      add_host(section_.place_of("conninfo"), std::move(host));
+    }
+    cluster_.database = conninfo_->database;
+    cluster_.user = conninfo_->user;
+    cluster_.password = conninfo_->password.value_or(Secret());
+    KeepAlive& keepalive = cluster_.keepalive;
+    cluster_.connect_timeout = conninfo_->connect_timeout.value_or(cluster_.connect_timeout);
+    keepalive.idle = conninfo_->keepalive_idle.value_or(keepalive.idle);
+    keepalive.interval = conninfo_->keepalive_interval.value_or(keepalive.interval);
+    keepalive.count = conninfo_->keepalive_count.value_or(keepalive.count);
+  }
+
+  // The keys beside `conninfo`, which must not contradict it.
+  void read_log_in() {
+    const bool keepalive = conninfo_ && (conninfo_->keepalive_idle || conninfo_->keepalive_count ||
+                                         conninfo_->keepalive_interval);
+    refuse_if_said("tcp_keepalive", keepalive);
+    refuse_if_said("connect_timeout", conninfo_ && conninfo_->connect_timeout);
+    refuse_if_said("database", !cluster_.database.empty());
+    refuse_if_said("user", !cluster_.user.empty());
+    refuse_if_said("password", !cluster_.password.empty());
+    refuse_if_said("password_file", !cluster_.password.empty());
+    section_.name_into("database", cluster_.database);
+    section_.name_into("user", cluster_.user);
+    if (auto password = section_.secret("password")) cluster_.password = std::move(*password);
+    if (conninfo_ && !section_.has("database")) check("conninfo", cluster_.database);
+    if (conninfo_ && !section_.has("user")) check("conninfo", cluster_.user);
+    if (section_.clean() && cluster_.user.empty() && !cluster_.password.empty()) {
+      section_.complain("has a password, but no user that it belongs to");
+    }
+  }
+
+  void check(std::string_view key, const std::string& name) {
+    if (!name.empty()) check_name(reading_, section_.place_of(key), name);
+  }
+
+  void refuse_if_said(std::string_view key, bool said) {
+    if (said && section_.has(key)) {
+      section_.complain(key, "conninfo, or its service, says this already; write it once");
+    }
+  }
+
+  // As libpq would, for a conninfo without a password.
+  void look_up_password() {
+    if (!conninfo_ || !cluster_.password.empty()) return;
+    const bool expected = !conninfo_->passfile.empty();
+    if (cluster_.user.empty()) {
+      if (expected) section_.complain("conninfo", "it names a passfile, but no user to look for");
+      return;
+    }
+    std::optional<Secret> password;
+    for (const ConninfoHost& host : hosts_) {
+      std::optional<Secret> found = find_password(
+          host.name, host.coordinator.port, cluster_.database, cluster_.user, conninfo_->passfile);
+      if (found && password && *found != *password) {
+        section_.complain("conninfo",
+                          "the password file has several passwords for the hosts of this cluster; "
+                          "a cluster has one");
+        return;
+      }
+      if (found) password = std::move(found);
+    }
+    if (password) {
+      cluster_.password = std::move(*password);
+    } else if (expected) {
+      section_.complain("conninfo",
+                        "its passfile gives no password for this user: the file must be there, "
+                        "readable for nobody else (chmod 600), and have a line that fits");
+    }
+  }
+
+  Reading& reading_;
+  Section section_;
+  Cluster cluster_;
+  std::vector<ConninfoHost> hosts_;
+  std::optional<Conninfo> conninfo_;
+};
+
+}  // namespace
+
+void read_clusters(Reading& reading, Section& root, Config& config) {
+  const std::size_t before = reading.report.count();
+  for (Named& entry : root.named("clusters")) {
+    Section section = root.section_of(entry, "clusters");
+    config.clusters.push_back(ClusterReader(reading, std::move(section), entry.name).run());
+  }
+  if (config.clusters.empty() && reading.report.count() == before) {
+    root.complain("clusters",
+                  "no cluster is named; write for example: "
+                  "clusters: {main: {coordinators: [\"cn1.example:8000\"]}}");
+  }
+}
+
+}  // namespace dwspool::config

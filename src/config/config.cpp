@@ -1,0 +1,76 @@
+#include "dwspool/config/config.h"
+
+#include <algorithm>
+
+#include "config/endpoint.h"
+
+namespace dwspool::config {
+namespace {
+
+template <class Entry>
+const Entry* find_name(const std::vector<Entry>& entries, std::string_view name) {
+  const auto found = std::find_if(entries.begin(), entries.end(),
+                                  [&](const Entry& entry) { return entry.name == name; });
+  return found == entries.end() ? nullptr : &*found;
+}
+
+template <class Entry>
+const Entry* find_name_or_any(const std::vector<Entry>& entries, std::string_view name) {
+  const Entry* const exact = find_name(entries, name);
+  return exact != nullptr ? exact : find_name(entries, "*");
+}
+
+void apply(const PoolOptions& options, PoolSettings& settings) {
+  settings.mode = options.mode.value_or(settings.mode);
+  settings.size = options.size.value_or(settings.size);
+  settings.min_size = options.min_size.value_or(settings.min_size);
+  settings.reserve_size = options.reserve_size.value_or(settings.reserve_size);
+  settings.reserve_timeout = options.reserve_timeout.value_or(settings.reserve_timeout);
+  settings.queue_timeout = options.queue_timeout.value_or(settings.queue_timeout);
+  settings.queue_notice = options.queue_notice.value_or(settings.queue_notice);
+  settings.server_idle_timeout = options.server_idle_timeout.value_or(settings.server_idle_timeout);
+  settings.server_lifetime = options.server_lifetime.value_or(settings.server_lifetime);
+  settings.defer_begin = options.defer_begin.value_or(settings.defer_begin);
+  settings.max_prepared_statements =
+      options.max_prepared_statements.value_or(settings.max_prepared_statements);
+}
+
+}  // namespace
+
+std::string Coordinator::label() const {
+  return join_host_port(host, port);
+}
+
+std::string_view to_string(AuthMethod method) {
+  switch (method) {
+    case AuthMethod::trust:
+      return "trust";
+    case AuthMethod::md5:
+      return "md5";
+    case AuthMethod::scram_sha_256:
+      return "scram-sha-256";
+  }
+  return "?";
+}
+
+const Cluster* Config::find_cluster(std::string_view name) const {
+  return find_name(clusters, name);
+}
+
+const Database* Config::find_database(std::string_view name) const {
+  return find_name_or_any(databases, name);
+}
+
+const User* Config::find_user(std::string_view name) const {
+  return find_name_or_any(users, name);
+}
+
+PoolSettings Config::pool_settings(const Database& database, const User* user) const {
+  PoolSettings settings;
+  apply(defaults, settings);
+  apply(database.pool, settings);
+  if (user != nullptr) apply(user->pool, settings);
+  return settings;
+}
+
+}  // namespace dwspool::config

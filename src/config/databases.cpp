@@ -1,0 +1,92 @@
+// `databases`: what clients may ask for.
+#include <array>
+
+#include "dwspool/base/text.h"
+
+#include "config/sections.h"
+
+namespace dwspool::config {
+namespace {
+
+constexpr std::array<std::string_view, 2> console_names = {"dwspool", "pgbouncer"};
+
+std::vector<std::string_view> cluster_names(const Config& config) {
+  std::vector<std::string_view> names;
+  for (const Cluster& cluster : config.clusters) names.push_back(cluster.name);
+  return names;
+}
+
+std::string listed(const std::vector<std::string_view>& names) {
+  constexpr std::size_t most = 8;
+  std::string text;
+  for (std::size_t i = 0; i < names.size() && i < most; ++i) {
+    text += (i == 0 ? "'" : ", '") + printable(names[i]) + "'";
+  }
+  return names.size() > most ? text + ", ..." : text;
+}
+
+void read_cluster_name(Section& section, const Config& config, Database& database) {
+  const std::vector<std::string_view> names = cluster_names(config);
+  const std::optional<std::string> written = section.name("cluster");
+  if (!section.has("cluster")) {
+    if (names.size() == 1) database.cluster = names.front();
+    if (names.size() > 1) {
+      section.complain("there are several clusters; write 'cluster:' and one of " + listed(names));
+    }
+    return;
+  }
+  if (!written) return;
+  if (config.find_cluster(*written) != nullptr) {
+    database.cluster = *written;
+    return;
+  }
+  // Without a cluster there has been a complaint already, and any name is as good as another.
+  if (names.empty()) return;
+  const std::string_view guess = nearest(*written, names);
+  section.complain("cluster", "there is no cluster '" + printable(*written) + "'; " +
+                                  (guess.empty() ? "the names are " + listed(names)
+                                                 : "did you mean '" + printable(guess) + "'?"));
+}
+
+Database read_database(Section& section, std::string name, const Config& config) {
+  Database database;
+  database.name = std::move(name);
+  for (const std::string_view reserved : console_names) {
+    if (database.name == reserved) {
+      section.complain(
+          "this name is the console's; take another one, with 'database:' for the "
+          "real name");
+    }
+  }
+  read_cluster_name(section, config, database);
+  section.name_into("database", database.backend_database);
+  section.name_into("user", database.backend_user);
+  database.backend_password = section.secret("password");
+  read_pool_options(section, database.pool);
+  section.refuse_unknown();
+  if (!section.clean()) return database;
+  if (database.backend_password && database.backend_user.empty()) {
+    section.complain("has a password, but no 'user' that it belongs to");
+  }
+  check_pool(section, database.pool, config.pool_settings(database, nullptr), "");
+  return database;
+}
+
+}  // namespace
+
+void read_databases(Section& root, Config& config) {
+  const TreeNode* const node = root.ask("databases");
+  for (Named& entry : root.named("databases")) {
+    Section section = root.section_of(entry, "databases");
+    config.databases.push_back(read_database(section, entry.name, config));
+  }
+  const bool nothing = node == nullptr || node->kind == TreeNode::Kind::null ||
+                       (node->kind == TreeNode::Kind::map && node->entries.empty());
+  if (nothing) {
+    root.complain("databases",
+                  "no database is named; to serve every database of the cluster, write: "
+                  "databases: {\"*\": {}}");
+  }
+}
+
+}  // namespace dwspool::config

@@ -1,0 +1,45 @@
+// The parts of the configuration file, one function each. Each reads its keys out of the root of
+// the file, or out of the section given, and complains about what is wrong with them.
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "dwspool/config/config.h"
+
+#include "config/reader.h"
+
+namespace dwspool::config {
+
+// listen.cpp
+void read_listeners(Reading& reading, Section& root, Config& config);
+void read_http(Reading& reading, Section& root, Config& config);
+
+// clusters.cpp
+void read_clusters(Reading& reading, Section& root, Config& config);
+
+// pools.cpp
+void read_pool_options(Section& section, PoolOptions& options);
+void read_defaults(Section& root, Config& config);
+// Complains about settings that contradict each other, if `own`, what the section itself says,
+// has a part in it. `of` tells where the other part may come from: " of database 'x'", or empty.
+// True when there was something to complain about.
+bool check_pool(Section& section, const PoolOptions& own, const PoolSettings& effective,
+                std::string_view of);
+
+// databases.cpp; after read_clusters and read_defaults
+void read_databases(Section& root, Config& config);
+
+// users.cpp; after read_databases
+void read_auth_method(Section& section, std::string_view key, std::optional<AuthMethod>& method);
+void read_users(Section& root, Config& config);
+
+// Shared by listen.cpp and clusters.cpp: `tcp_keepalive` of a section.
+void read_keepalive(Section& section, KeepAlive& keepalive);
+
+// The largest time that any key takes, unless it says otherwise.
+inline constexpr Duration longest_time = std::chrono::hours{24 * 30};
+inline constexpr Duration shortest_time = std::chrono::milliseconds{1};
+
+}  // namespace dwspool::config
