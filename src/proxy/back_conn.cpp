@@ -292,7 +292,7 @@ void BackConn::on_deadline() {
       opening_->login->on_lost("the server did not answer in time");
       on_login_failed();
     } else {
-      coordinator_failed("the server did not answer in time");
+      coordinator_failed("the server did not answer in time", metrics::OpenFailure::timeout);
     }
     return;
   }

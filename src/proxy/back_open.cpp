@@ -121,7 +121,7 @@ void BackConn::try_coordinator() {
 
 void BackConn::on_connected(UniqueFd fd, const std::string& error) {
   if (!fd) {
-    coordinator_failed(error);
+    coordinator_failed(error, metrics::OpenFailure::connect);
     return;
   }
   const config::Cluster& cluster = *pool_.route.cluster;
@@ -239,11 +239,12 @@ void BackConn::on_login_failed() {
     return;
   }
   if (failure == login::Failure::unavailable) {
-    coordinator_failed(report.message);
+    coordinator_failed(report.message, metrics::OpenFailure::unavailable);
     return;
   }
   worker_.metrics().open_failures[static_cast<std::size_t>(failure_label(failure))].add();
   coordinator_metrics_->failed.add();
+  coordinator_metrics_->up.set(1);  // it answers, if only to refuse
   const std::string label = pool_.route.cluster->coordinators[coordinator_].label();
   const bool refused = failure == login::Failure::credentials;
   worker_.hub().log.write_limited(
@@ -263,11 +264,11 @@ void BackConn::on_login_failed() {
 }
 
 // This coordinator does not answer: the next one, or, after the last one, a pause.
-void BackConn::coordinator_failed(const std::string& why) {
+void BackConn::coordinator_failed(const std::string& why, metrics::OpenFailure reason) {
   const std::string label = pool_.route.cluster->coordinators[coordinator_].label();
   worker_.rotation(pool_.route.cluster_index)
       .on_failure(coordinator_, worker_.now(), worker_.random_unit());
-  worker_.metrics().open_failures[static_cast<std::size_t>(metrics::OpenFailure::connect)].add();
+  worker_.metrics().open_failures[static_cast<std::size_t>(reason)].add();
   coordinator_metrics_->failed.add();
   coordinator_metrics_->up.set(0);
   worker_.hub().log.write_limited(LogLevel::warning, "backend.connect_failed",

@@ -92,12 +92,18 @@ void PoolContext::publish(std::size_t worker) {
     shown = now;
   };
   using pool::SlotState;
-  show(metrics->backends_opening, shown_[0], pool.count(SlotState::opening));
-  show(metrics->backends_idle, shown_[1], pool.count(SlotState::idle));
-  show(metrics->backends_lent, shown_[2], pool.count(SlotState::lent));
-  show(metrics->backends_cleaning, shown_[3], pool.count(SlotState::cleaning));
-  if (shown_waiting_ == 0 && pool.waiting() == 0) return;
-  show(metrics->clients_waiting, shown_waiting_, pool.waiting());
+  const std::size_t lent = pool.count(SlotState::lent);
+  const std::size_t waiting = pool.waiting();
+  show(metrics->backends_opening, shown_.opening, pool.count(SlotState::opening));
+  show(metrics->backends_idle, shown_.idle, pool.count(SlotState::idle));
+  show(metrics->backends_lent, shown_.lent, lent);
+  show(metrics->backends_cleaning, shown_.cleaning, pool.count(SlotState::cleaning));
+  // A backend that is lent has one client; a client that neither has nor wants one is idle.
+  const std::size_t busy = lent + waiting;
+  show(metrics->clients_active, shown_.clients_active, lent);
+  show(metrics->clients_idle, shown_.clients_idle, clients > busy ? clients - busy : 0);
+  if (shown_.clients_waiting == 0 && waiting == 0) return;
+  show(metrics->clients_waiting, shown_.clients_waiting, waiting);
   const TimePoint oldest = pool.oldest_wait();
   metrics->oldest_wait_since.set(oldest == never ? 0 : oldest.time_since_epoch().count());
   slots->publish_wait(worker, oldest);

@@ -108,7 +108,10 @@ void Worker::remove_client(ClientId id) {
   metrics_->clients.add(-1);
   if (client->counted_) hub_.clients.fetch_sub(1, std::memory_order_relaxed);
   if (client->session_) hub_.cancels.remove(client->key_);
-  if (client->pool_ != nullptr) --client->pool_->clients;
+  if (client->pool_ != nullptr) {
+    --client->pool_->clients;
+    client->pool_->publish(index_);
+  }
   client.reset();
   check_drained();
 }

@@ -167,24 +167,50 @@ Next Session::on_query(const wire::Frame& frame, Output& out, bool& consumed) {
     }
   }
   if (backend_ == nullptr) return need_backend(consumed);
+  const bool alone = backend_->replies.empty();
   flush_deferred_begin(true, out);
-  note_statement(statement, true, out);
-  push(ReplyKind::query);
+  note_statement(statement, alone, out);
+  std::string instead;
+  push(ReplyKind::query, false, substitute_reset(statement, instead));
   // A simple Query drops the unnamed statement.
   unnamed_.clear();
   backend_->unnamed = {};
   work_sent_ = true;
-  forward(frame.bytes, out);
+  if (instead.empty()) {
+    forward(frame.bytes, out);
+  } else {
+    std::string bytes;
+    wire::append_query(bytes, instead);
+    out.to_server.copy(bytes);
+  }
   return Next::need_input;
 }
 
-// Takes down what the statement may do to the session, before it is sent.
-void Session::note_statement(const sql::Statement& statement, bool simple, Output& out) {
+// What the client's start-up packet asked for was made by SET, so that the server's own RESET
+// would go back behind it. It is set anew instead, and the tag put right (see QueryFix).
+std::uint64_t Session::substitute_reset(const sql::Statement& statement, std::string& sql) const {
+  if (startup_->empty() || !statement.single) return 0;
+  if (statement.kind == sql::StatementKind::reset) {
+    const std::string name = sql::identifier_of(statement.name);
+    const std::string* value = startup_->find(name);
+    if (value == nullptr) return 0;
+    sql = "SET " + sql::quote_identifier(name) + " TO " + *value;
+    return QueryFix{!statement.reset_by_set, 0}.packed();
+  }
+  if (statement.kind != sql::StatementKind::reset_all) return 0;
+  sql = "RESET ALL";
+  for (const SettingSet::Entry& entry : startup_->entries()) {
+    sql += ";SET " + sql::quote_identifier(entry.name) + " TO " + entry.value;
+  }
+  return QueryFix{false, static_cast<std::uint32_t>(startup_->entries().size())}.packed();
+}
+
+// Takes down what the statement may do to the session, before it is sent. `alone`: it is a simple
+// Query, and no other request is under way, so that the next ReadyForQuery is its own.
+void Session::note_statement(const sql::Statement& statement, bool alone, Output& out) {
   sql::Effects effects = statement.effects;
-  const bool plain_setting = statement.is_only(sql::StatementKind::set) ||
-                             statement.is_only(sql::StatementKind::reset);
-  if (plain_setting) {
-    if (simple && backend_->replies.empty()) {
+  if (statement.single && sql::is_plain_change(statement.kind)) {
+    if (alone) {
       track_setting(statement);
     } else {
       effects.add(sql::Effect::changes_setting);
@@ -213,18 +239,18 @@ void Session::note_statement(const sql::Statement& statement, bool simple, Outpu
   }
 }
 
-// SET name TO value on its own: carried to the next backend once it is known to hold.
+// SET or RESET on its own: carried to the next backend once it is known to hold.
 void Session::track_setting(const sql::Statement& statement) {
-  const std::string name = sql::identifier_of(statement.name);
-  // A reported parameter the server itself will tell of; but for RESET, which must not go back
-  // behind the start-up packet.
-  if (backend_->reported->find(name) != nullptr &&
-      (statement.kind == sql::StatementKind::set || startup_->find(name) == nullptr)) {
-    return;
+  SettingChange change;
+  if (statement.kind != sql::StatementKind::reset_all) {
+    change.name = sql::identifier_of(statement.name);
+  }
+  if (statement.kind == sql::StatementKind::set) {
+    // Of a reported parameter the server itself will tell.
+    if (backend_->reported->find(change.name) != nullptr) return;
+    change.value = statement.value;
   }
   if (!tx_settings_) tx_settings_ = std::make_unique<TransactionSettings>();
-  SettingChange change{name, std::nullopt};
-  if (statement.kind == sql::StatementKind::set) change.value = statement.value;
   tx_settings_->in_flight = std::move(change);
   watch_tags_ = true;
 }
@@ -327,7 +353,7 @@ Next Session::on_client_partial(const wire::FrameView& view, std::string_view& i
       sql::Statement unseen;
       unseen.kind = sql::StatementKind::other;
       unseen.effects.add(sql::Effect::unclear);
-      note_statement(unseen, view.type == fe::query, out);
+      note_statement(unseen, false, out);
       if (view.type == fe::parse) pin(bits(sql::Effect::prepares), out);
       push(view.type == fe::query ? ReplyKind::query : ReplyKind::parse);
       unnamed_.clear();

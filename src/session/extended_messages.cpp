@@ -230,16 +230,35 @@ void Session::on_close(const wire::Frame& frame, Output& out) {
       unnamed_.clear();
       backend_->unnamed = {};
     } else {
-      // Other clients may use the statement on this backend: only the name goes. The backend
-      // drops it when it holds too many.
-      if (statements_ && !backend_->replies.skipping()) statements_->erase(target->name);
-      push(ReplyKind::local_close_complete);
-      flush_local_replies(out);
+      close_named(target->name, out);
       return;
     }
   }
   push(ReplyKind::close);
   forward(frame.bytes, out);
+}
+
+// Others may use the statement, on this backend or on another: then only the client's name for it
+// goes, and the backend drops it when it holds too many. A statement of this client's alone goes
+// for good.
+void Session::close_named(std::string_view name, Output& out) {
+  const PreparedPtr* known = statements_ ? statements_->find(name) : nullptr;
+  if (known != nullptr && !backend_->replies.skipping()) {
+    const PreparedPtr statement = *known;
+    statements_->erase(name);
+    const BackendStatements::Held* held = backend_->statements.use(*statement);
+    constexpr long holders = 2;  // `statement` here, and the backend
+    if (held != nullptr && held->confirmed && statement.use_count() == holders) {
+      std::string bytes;
+      wire::append_close(bytes, 'S', held->name);
+      backend_->statements.erase(statement->id);
+      out.to_server.copy(bytes);
+      push(ReplyKind::close);
+      return;
+    }
+  }
+  push(ReplyKind::local_close_complete);
+  flush_local_replies(out);
 }
 
 void Session::limit_statements(Output& out) {

@@ -108,6 +108,7 @@ void Session::flush_local_replies(Output& out) {
         ++out.queries;
         if (backend_->status == wire::TxStatus::idle) ++out.transactions;
         break;
+      case ReplyKind::copy_end: break;
       case ReplyKind::query:
       case ReplyKind::function:
       case ReplyKind::parse:

@@ -38,8 +38,9 @@ bool ReplyTracker::push(Reply reply) {
     // The server takes anything else for a protocol violation, and the message with it.
     in_doubt_ = true;
     return false;
-  } else if (reply.kind != ReplyKind::query && reply.kind != ReplyKind::function &&
-             reply.kind != ReplyKind::local_deallocate) {
+  } else if (reply.kind == ReplyKind::query) {
+    unsynced_ = false;  // its end is the end of the implicit transaction before it, too
+  } else if (reply.kind != ReplyKind::function && reply.kind != ReplyKind::local_deallocate) {
     unsynced_ = true;
   }
   if (is_request(reply.kind) && !reply.own) ++requests_;
@@ -71,9 +72,6 @@ bool ReplyTracker::on_ready() {
   }
   switch (head().kind) {
     case ReplyKind::query:
-      // A simple Query behind extended messages without a Sync ends their implicit transaction.
-      if (size() == 1) unsynced_ = false;
-      break;
     case ReplyKind::function:
     case ReplyKind::sync: break;
     case ReplyKind::parse:
@@ -83,7 +81,8 @@ bool ReplyTracker::on_ready() {
     case ReplyKind::close:
     case ReplyKind::local_parse_complete:
     case ReplyKind::local_close_complete:
-    case ReplyKind::local_deallocate: return false;
+    case ReplyKind::local_deallocate:
+    case ReplyKind::copy_end: return false;
   }
   pop();
   return true;
@@ -92,12 +91,32 @@ bool ReplyTracker::on_ready() {
 void ReplyTracker::on_copy_in() {
   copy_in_ = true;
   copy_by_execute_ = !empty() && head().kind == ReplyKind::execute;
-  if (!copy_by_execute_) return;
-  // The Sync behind the Execute is read in COPY mode, and ignored there.
-  if (size() >= 2 && entries_[head_ + 1].kind == ReplyKind::sync) {
-    if (!entries_[head_ + 1].own) --requests_;
-    entries_.erase(entries_.begin() + static_cast<std::ptrdiff_t>(head_) + 1);
-    unsynced_ = true;
+  // A Sync that was sent behind the Execute is read in COPY mode, and ignored there. What was
+  // sent behind the end of the data is not.
+  std::size_t i = head_ + 1;
+  while (i < entries_.size()) {
+    const Reply& entry = entries_[i];
+    const auto place = entries_.begin() + static_cast<std::ptrdiff_t>(i);
+    if (entry.kind == ReplyKind::copy_end) {
+      copy_in_ = false;
+      entries_.erase(place);
+      return;
+    }
+    if (entry.kind == ReplyKind::sync && copy_by_execute_) {
+      if (!entry.own) --requests_;
+      entries_.erase(place);
+      unsynced_ = true;
+      continue;
+    }
+    ++i;
+  }
+}
+
+void ReplyTracker::on_copy_sent() {
+  if (copy_in_) {
+    copy_in_ = false;
+  } else if (!empty() && !skipping_) {
+    entries_.push_back(Reply{ReplyKind::copy_end, false, 0});
   }
 }
 

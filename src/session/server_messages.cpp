@@ -1,10 +1,11 @@
 // What the backend sends: passed to the client, or kept because dwspool asked.
 #include <algorithm>
 
-#include "dwspool/session/session.h"
 #include "dwspool/base/text.h"
+#include "dwspool/session/session.h"
 #include "dwspool/sql/quote.h"
 #include "dwspool/wire/sqlstate.h"
+#include "dwspool/wire/writer.h"
 
 namespace dwspool::session {
 namespace {
@@ -25,6 +26,7 @@ constexpr bool streams(char type) {
 
 Next Session::on_server(std::string_view& in, Output& out) {
   server_wanted_ = 0;
+  const bool was_syncing = state_ == SessionState::syncing;
   while (!in.empty() && backend_ != nullptr) {
     if (server_stream_left_ > 0) {
       const std::size_t piece = std::min(server_stream_left_, in.size());
@@ -60,6 +62,7 @@ Next Session::on_server(std::string_view& in, Output& out) {
     if (next != Next::need_input) return next;
   }
   if (state_ != SessionState::attached || backend_ == nullptr) return Next::need_input;
+  if (was_syncing) return Next::need_input;  // what the backend was wanted for comes now
   if (!in.empty() || client_stream_left_ > 0) return Next::need_input;
   if (draining_ && backend_->replies.quiet() && backend_->status == wire::TxStatus::idle) {
     return drain(out);
@@ -72,9 +75,14 @@ Next Session::on_server_frame(const wire::Frame& frame, Output& out) {
   ReplyTracker& replies = backend_->replies;
   const bool own = replies.head_is_own();
   if (const std::optional<ReplyKind> answered = answered_by(frame.type)) {
-    if (!own) out.to_client.add(frame.bytes);
+    if (!own) {
+      if (frame.type == be::command_complete) {
+        pass_command_complete(frame, out);
+      } else {
+        out.to_client.add(frame.bytes);
+      }
+    }
     if (frame.type == be::parse_complete) on_parse_complete();
-    if (frame.type == be::command_complete && watch_tags_ && !own) on_command_complete(frame);
     if (replies.pop_if(*answered)) flush_local_replies(out);
     return Next::need_input;
   }
@@ -143,7 +151,7 @@ Next Session::on_error_response(const wire::Frame& frame, Output& out) {
 
   const bool at_begin = begin_sent_ && replies.head_is_own() && replies.head().tag == 0;
   out.note_error(fields.sqlstate);
-  out.to_client.add(frame.bytes);
+  pass_error(frame, out);
   request_failed_ = true;
   std::uint32_t dropped_requests = 0;
   replies.on_error([&](const Reply& reply) {
@@ -167,6 +175,26 @@ Next Session::on_error_response(const wire::Frame& frame, Output& out) {
     }
   }
   return Next::need_input;
+}
+
+// An error that names a statement names it as the client does.
+void Session::pass_error(const wire::Frame& frame, Output& out) {
+  static constexpr std::string_view own_name = "\"dwspool_";
+  const std::size_t at = frame.body().find(own_name);
+  if (at == std::string_view::npos || !statements_) {
+    out.to_client.add(frame.bytes);
+    return;
+  }
+  std::string body(frame.body());
+  statements_->for_each([&](std::string_view name, const PreparedPtr& statement) {
+    const std::string shown = "\"dwspool_" + std::to_string(statement->id) + "\"";
+    if (const std::size_t place = body.find(shown); place != std::string::npos) {
+      body.replace(place, shown.size(), "\"" + std::string(name) + "\"");
+    }
+  });
+  std::string bytes;
+  wire::MessageWriter(bytes, be::error_response).bytes(body).end();
+  out.to_client.copy(bytes);
 }
 
 // The server will not answer this message any more: it skips to the next Sync.
@@ -207,6 +235,8 @@ Next Session::on_ready_for_query(const wire::Frame& frame, Output& out) {
     for (; extra_requests_ > 0; --extra_requests_) {
       answer_in_lost_transaction(sql::Statement{sql::StatementKind::other, true, {}, {}, {}}, out);
     }
+  } else if (discarded_) {
+    ready_held_ = true;  // until the client's own defaults are back
   } else {
     out.to_client.add(frame.bytes);
     ++out.queries;
@@ -227,8 +257,14 @@ Next Session::on_ready_for_query(const wire::Frame& frame, Output& out) {
     if (tx_settings_->committed || tx_settings_->rolled_back) tx_settings_->savepoints = true;
     tx_settings_->committed = tx_settings_->rolled_back = false;
   }
+  if (ready_held_ && replies.empty()) return begin_sync(out);
+  if (ready_held_) {
+    // Something was sent behind it: the settings come with the next backend.
+    ready_held_ = false;
+    send_ready(wire::TxStatus::idle, out);
+  }
   flush_local_replies(out);
-  // DISCARD ALL has taken the client's own defaults as well: give them back before it goes on.
+  // A RESET that went behind the start-up packet: put right before the session goes on.
   if (*status == wire::TxStatus::idle && replies.quiet() && !can_release() &&
       backend_->applied != wanted_ && !same(backend_->applied, wanted_)) {
     return begin_sync(out);
@@ -236,8 +272,26 @@ Next Session::on_ready_for_query(const wire::Frame& frame, Output& out) {
   return Next::need_input;
 }
 
-void Session::on_command_complete(const wire::Frame& frame) {
-  const std::string_view tag = wire::read_command_tag(frame.body());
+void Session::pass_command_complete(const wire::Frame& frame, Output& out) {
+  ReplyTracker& replies = backend_->replies;
+  if (replies.empty() || replies.head().kind != ReplyKind::query || replies.head().tag == 0) {
+    out.to_client.add(frame.bytes);
+    if (watch_tags_) watch_command(wire::read_command_tag(frame.body()));
+    return;
+  }
+  // Asked in other words than the client's: the first tag is its answer, the others are ours.
+  constexpr std::uint64_t answered = std::uint64_t{1} << 63U;
+  const std::uint64_t tag = replies.head().tag;
+  if ((tag & answered) != 0) return;
+  replies.set_head_tag(tag | answered);
+  if (QueryFix::unpack(tag).set_to_reset) {
+    send_complete("RESET", out);
+  } else {
+    out.to_client.add(frame.bytes);
+  }
+}
+
+void Session::watch_command(std::string_view tag) {
   if (tag == "DISCARD ALL") {
     forget_statements();
     pins_ = unpins_ = 0;
@@ -280,7 +334,8 @@ Next Session::on_parameter_status(const wire::Frame& frame, Output& out) {
   reported.set(status->name, status->value);
   const bool client_knows = told_ != nullptr && (told_ == backend_->reported);
   backend_->reported = context_->reported.intern(std::move(reported));
-  if (state_ == SessionState::syncing) return Next::need_input;  // compared when that is done
+  // Compared, and told, when the settings are as they shall be.
+  if (state_ == SessionState::syncing || discarded_) return Next::need_input;
   out.to_client.add(frame.bytes);
   if (client_knows) {
     set_told(backend_->reported);
@@ -322,17 +377,21 @@ void Session::carry_changes(const std::vector<SettingChange>& changes) {
   SettingSet wanted = *wanted_;
   SettingSet applied = *backend_->applied;
   for (const SettingChange& change : changes) {
+    if (change.name.empty()) {  // RESET ALL, with what the start-up packet said behind it
+      wanted = applied = *startup_;
+      continue;
+    }
     if (change.value) {
       wanted.set(change.name, *change.value);
       applied.set(change.name, *change.value);
       continue;
     }
-    // RESET goes back to what the start-up packet said; the server knows only its own default.
-    applied.reset(change.name);
     if (const std::string* startup = startup_->find(change.name)) {
       wanted.set(change.name, *startup);
+      applied.set(change.name, *startup);  // see substitute_reset
     } else {
       wanted.reset(change.name);
+      applied.reset(change.name);
     }
   }
   wanted_ = context_->settings.intern(std::move(wanted));

@@ -95,6 +95,10 @@ Next Session::finish_sync(Output& out) {
     return finish_attach(out);
   }
   backend_->dirty = true;  // some of the settings may have been made
+  if (ready_held_) {
+    ready_held_ = false;
+    send_ready(wire::TxStatus::idle, out);
+  }
   if (!told_) {
     const std::unique_ptr<wire::ErrorReport> failure = std::move(failure_);
     return fatal(*failure, out);
@@ -121,6 +125,12 @@ Next Session::finish_attach(Output& out) {
     }
     out.to_client.copy(bytes);
     set_told(backend_->reported);
+  }
+  if (ready_held_) {
+    ready_held_ = false;
+    send_ready(wire::TxStatus::idle, out);
+    flush_local_replies(out);
+    if (can_release()) return release();
   }
   return Next::need_input;
 }
@@ -230,6 +240,15 @@ Backend* Session::part() {
 Next Session::on_backend_lost(std::string_view cause, Output& out) {
   Backend& lost = *backend_;
   backend_ = nullptr;
+  if (state_ == SessionState::syncing && ready_held_) {
+    // DISCARD ALL was done; what is left of it comes with the next backend.
+    ready_held_ = false;
+    sync_pending_ = 0;
+    failure_.reset();
+    state_ = SessionState::idle;
+    send_ready(wire::TxStatus::idle, out);
+    return Next::need_input;
+  }
   if (state_ == SessionState::syncing) {
     // Nothing of the client's was sent: another backend will do.
     failure_.reset();

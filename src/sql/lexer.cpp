@@ -212,7 +212,8 @@ bool Lexer::next_interesting(const std::array<bool, 26>& interesting, Token& tok
 
 Token Lexer::next() {
   if (unclosed_) return Token{TokenKind::unclosed, {}, {}};
-  if (!skip_space_and_comments()) return take(TokenKind::unclosed, at_, text_.size());
+  const std::size_t before = at_;
+  if (!skip_space_and_comments()) return take(TokenKind::unclosed, before, text_.size());
   if (at_ >= text_.size()) return {};
   const std::size_t start = at_;
   const char c = text_[start];

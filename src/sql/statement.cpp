@@ -10,6 +10,7 @@ namespace dwspool::sql {
 namespace {
 
 constexpr int max_nesting = 4;  // dollar quotations inside dollar quotations
+constexpr int max_blocks = 64;   // BEGINs of blocks in one text; each is one call deeper
 
 struct FunctionEffect {
   std::string_view name;
@@ -116,14 +117,16 @@ class Recognizer {
   // A plain SET or RESET can be followed on its own only; in company it is just "some change".
   void settle_settings() {
     if (plain_changes_ == 0) return;
-    const bool followed = result_.single && (result_.kind == StatementKind::set ||
-                                             result_.kind == StatementKind::reset);
-    if (!followed) result_.effects.add(Effect::changes_setting);
+    if (!result_.single || !is_plain_change(result_.kind)) result_.effects.add(Effect::changes_setting);
   }
 
   // Reads up to the end of the statement, noting names on the way.
   void skip_statement(int depth) {
     if (ends_statement(token_)) return;
+    if (depth > 0) {
+      skip_in_body(depth);
+      return;
+    }
     if (!names_matter_ && lexer_.skip_last_statement()) {
       advance();
       return;
@@ -131,6 +134,18 @@ class Recognizer {
     note_token(token_, depth);
     lexer_.skip_statement(interesting, [&](const Token& token) { note_token(token, depth); });
     advance();
+  }
+
+  // In a block of PL/pgSQL statements also begin behind these words.
+  void skip_in_body(int depth) {
+    while (!ends_statement(token_)) {
+      if (is_any(token_, {"begin", "then", "else", "loop"})) {
+        advance();
+        return;
+      }
+      note_token(token_, depth);
+      advance();
+    }
   }
 
   void note_token(const Token& token, int depth) {
@@ -192,9 +207,7 @@ class Recognizer {
     }
     const Statement body = Recognizer(token.inner, standard_conforming_strings_, true).run(depth + 1);
     Effects inner = body.effects;
-    if (body.kind == StatementKind::set || body.kind == StatementKind::reset) {
-      inner.add(Effect::changes_setting);
-    }
+    if (is_plain_change(body.kind)) inner.add(Effect::changes_setting);
     // Prose in quotes need not lex as SQL, and a DECLARE section is full of "name := value".
     inner.remove(static_cast<std::uint32_t>(Effect::unclear) |
                  static_cast<std::uint32_t>(Effect::discards_all) |
@@ -294,11 +307,19 @@ class Recognizer {
     if (is_any(token_, {"work", "transaction"})) advance();
     bool comma = false;
     while (!ends_statement(token_)) {
-      if (!read_transaction_mode()) return other(depth);
+      if (!read_transaction_mode()) return read_block(depth);
       comma = token_.kind == TokenKind::comma;
       if (comma) advance();
     }
     return comma ? StatementKind::other : StatementKind::begin;
+  }
+
+  // BEGIN of a block: what follows is a statement of its own.
+  StatementKind read_block(int depth) {
+    if (ends_statement(token_)) return StatementKind::other;
+    if (++blocks_ > max_blocks) return other(depth, Effect::unclear);
+    read_statement(depth);
+    return StatementKind::other;
   }
 
   bool read_transaction_mode() {
@@ -373,16 +394,26 @@ class Recognizer {
     }
     result_.name = text_.substr(name_start, name_end - name_start);
     result_.value = text_.substr(value_start, value_end - value_start);
-    return equals_ignore_case(result_.value, "default") ? StatementKind::reset
-                                                        : StatementKind::set;
+    result_.reset_by_set = equals_ignore_case(result_.value, "default");
+    return result_.reset_by_set ? StatementKind::reset : StatementKind::set;
   }
 
   StatementKind read_reset(int depth) {
     advance();
     if (is_any(token_, {"role", "session"})) return other(depth, Effect::changes_identity);
-    if (is_any(token_, {"all", "time", "transaction"})) {
-      return other(depth, Effect::changes_setting);
+    if (token_.is("time") || token_.is("all")) {
+      const bool all = token_.is("all");
+      advance();
+      if (!all) {
+        if (!token_.is("zone")) return other(depth, Effect::changes_setting);
+        advance();
+      }
+      if (!ends_statement(token_)) return other(depth, Effect::changes_setting);
+      ++plain_changes_;
+      result_.name = "timezone";
+      return all ? StatementKind::reset_all : StatementKind::reset;
     }
+    if (token_.is("transaction")) return other(depth, Effect::changes_setting);
     const std::size_t name_start = offset(token_);
     std::size_t name_end = name_start;
     if (!read_name(name_end) || !ends_statement(token_)) {
@@ -433,6 +464,7 @@ class Recognizer {
   Token token_;
   Statement result_;
   int plain_changes_ = 0;
+  int blocks_ = 0;
 };
 
 }  // namespace

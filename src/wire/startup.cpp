@@ -47,12 +47,11 @@ std::string_view StartupMessage::find(std::string_view name) const {
 StartupPacket read_startup_packet(std::string_view& in, std::size_t limit) {
   if (in.size() < length_size) return NeedMore{};
   const std::size_t length = load_u32(in.data());
-  if (length < length_size + 4 || length > limit) return BadStartup{"invalid length of startup packet"};
-  if (in.size() < length) {
-    // Another protocol altogether is best told at once: HTTP's "GET " is a length of 1.2 GB,
-    // and a bad version need not wait for the rest of the packet.
-    return NeedMore{};
+  // Another protocol altogether is found out at once: HTTP's "GET " is a length of 1.2 GB.
+  if (length < length_size + 4 || length > limit) {
+    return BadStartup{"invalid length of startup packet"};
   }
+  if (in.size() < length) return NeedMore{};
   Cursor cursor(in.substr(length_size, length - length_size));
   in.remove_prefix(length);
   const std::uint32_t version = cursor.u32();
@@ -129,7 +128,8 @@ ParsedOptions parse_options(std::string_view options) {
     }
     const std::size_t equals = assignment.find('=');
     if (equals == std::string_view::npos || equals == 0) {
-      parsed.bad_switch = given;
+      // A lone backslash at the end is a word, but an empty one.
+      parsed.bad_switch = given.empty() ? "\\" : given;
       return parsed;
     }
     std::string name(assignment.substr(0, equals));

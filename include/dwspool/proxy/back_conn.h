@@ -95,7 +95,7 @@ class BackConn final : public net::Socket::Handler {
   void derive_keys();
   void on_logged_in();
   void on_login_failed();
-  void coordinator_failed(const std::string& why);
+  void coordinator_failed(const std::string& why, metrics::OpenFailure reason);
   void failed(const wire::ErrorReport& report, bool for_all_who_wait);
 
   void read_some();

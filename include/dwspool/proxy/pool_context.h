@@ -53,8 +53,17 @@ struct PoolContext {
   void publish(std::size_t worker);
 
  private:
-  std::int64_t shown_[4] = {};  // NOLINT(modernize-avoid-c-arrays): states opening to cleaning
-  std::int64_t shown_waiting_ = 0;
+  // What the gauges show of this pool: they are shared by those that go under "other".
+  struct Shown {
+    std::int64_t opening = 0;
+    std::int64_t idle = 0;
+    std::int64_t lent = 0;
+    std::int64_t cleaning = 0;
+    std::int64_t clients_idle = 0;
+    std::int64_t clients_active = 0;
+    std::int64_t clients_waiting = 0;
+  };
+  Shown shown_;
 };
 
 }  // namespace dwspool::proxy

@@ -31,6 +31,8 @@ enum class ReplyKind : std::uint8_t {
   local_parse_complete,
   local_close_complete,
   local_deallocate,  // CommandComplete "DEALLOCATE" and ReadyForQuery
+  // Not answered at all: CopyDone or CopyFail that was sent before the server said that it copies.
+  copy_end,
 };
 
 constexpr bool is_local(ReplyKind kind) { return kind >= ReplyKind::local_parse_complete; }
@@ -41,7 +43,20 @@ std::optional<ReplyKind> answered_by(char message_type);
 struct Reply {
   ReplyKind kind = ReplyKind::query;
   bool own = false;         // dwspool asked; the client must not see the answer
-  std::uint64_t tag = 0;    // parse: the statement's id
+  std::uint64_t tag = 0;    // parse: the statement's id; query: a QueryFix
+};
+
+// What the answer to a query that was sent in other words needs to look like the client's.
+struct QueryFix {
+  bool set_to_reset = false;    // the first tag is RESET, not SET
+  std::uint32_t swallow = 0;    // so many CommandCompletes at the end are not the client's
+
+  constexpr std::uint64_t packed() const {
+    return (std::uint64_t{swallow} << 1U) | (set_to_reset ? 1U : 0U);
+  }
+  static constexpr QueryFix unpack(std::uint64_t tag) {
+    return {(tag & 1U) != 0, static_cast<std::uint32_t>(tag >> 1U)};
+  }
 };
 
 class ReplyTracker {
@@ -67,6 +82,8 @@ class ReplyTracker {
   bool in_doubt() const { return in_doubt_; }
   // How many ReadyForQuery the client still waits for.
   std::size_t requests_owed() const { return requests_; }
+
+  void set_head_tag(std::uint64_t tag) { entries_[head_].tag = tag; }
 
   // The answer to the head has come in full.
   void pop();
@@ -102,8 +119,8 @@ class ReplyTracker {
   // CopyInResponse: the server now reads CopyData. A Sync that was sent together with the
   // Execute is going to be ignored.
   void on_copy_in();
-  // The client has sent CopyDone or CopyFail.
-  void on_copy_sent() { copy_in_ = false; }
+  // CopyDone or CopyFail was sent.
+  void on_copy_sent();
 
   void clear();
 

@@ -122,7 +122,7 @@ class Session {
 
  private:
   struct SettingChange {
-    std::string name;
+    std::string name;                  // empty: RESET ALL
     std::optional<std::string> value;  // SQL text; nothing for RESET
   };
   // Plain SETs of an open transaction, kept until it is known how that ends.
@@ -155,8 +155,9 @@ class Session {
   Next on_copy_message(const wire::Frame& frame, Output& out);
   Next need_backend(bool& consumed);
   sql::Statement recognize(std::string_view text) const;
-  void note_statement(const sql::Statement& statement, bool simple, Output& out);
+  void note_statement(const sql::Statement& statement, bool alone, Output& out);
   void track_setting(const sql::Statement& statement);
+  std::uint64_t substitute_reset(const sql::Statement& statement, std::string& sql) const;
   void flush_deferred_begin(bool simple_follows, Output& out);
   void forward(std::string_view bytes, Output& out) { out.to_server.add(bytes); }
   void push(ReplyKind kind, bool own = false, std::uint64_t tag = 0);
@@ -168,6 +169,7 @@ class Session {
   void on_bind(std::string_view bytes, std::size_t total, Output& out);
   void on_describe(const wire::Frame& frame, Output& out);
   void on_close(const wire::Frame& frame, Output& out);
+  void close_named(std::string_view name, Output& out);
   void on_sync(const wire::Frame& frame, Output& out);
   std::string_view provide_statement(std::string_view name, Output& out);
   void provide_unnamed(Output& out);
@@ -188,8 +190,10 @@ class Session {
   Next on_error_response(const wire::Frame& frame, Output& out);
   Next on_ready_for_query(const wire::Frame& frame, Output& out);
   Next on_parameter_status(const wire::Frame& frame, Output& out);
-  void on_command_complete(const wire::Frame& frame);
+  void watch_command(std::string_view tag);
+  void pass_command_complete(const wire::Frame& frame, Output& out);
   void on_parse_complete();
+  void pass_error(const wire::Frame& frame, Output& out);
   void on_transaction_end();
   void carry_reported();
   void carry_changes(const std::vector<SettingChange>& changes);
@@ -219,6 +223,7 @@ class Session {
   bool session_ended_ = false;     // session state is lost: 57P01 at the next message
   bool watch_tags_ = false;
   bool discarded_ = false;         // DISCARD ALL was done in the present request
+  bool ready_held_ = false;        // its ReadyForQuery waits for the start-up settings
   bool server_stream_own_ = false;
   std::uint8_t sync_pending_ = 0;
   std::uint8_t lost_while_syncing_ = 0;

@@ -17,11 +17,18 @@ enum class StatementKind : std::uint8_t {
   commit,       // COMMIT or END, well formed, without AND CHAIN
   rollback,     // ROLLBACK or ABORT, well formed, without AND CHAIN and not TO a savepoint
   set,          // SET name TO value, the plain form; see Statement::name and ::value
-  reset,        // RESET name; see Statement::name
+  reset,        // RESET name and SET name TO DEFAULT; see Statement::name and ::reset_by_set
+  reset_all,    // RESET ALL
   show,         // SHOW
   deallocate,   // DEALLOCATE name; see Statement::name
   other,
 };
+
+// A SET or RESET that can be followed by its text alone.
+constexpr bool is_plain_change(StatementKind kind) {
+  return kind == StatementKind::set || kind == StatementKind::reset ||
+         kind == StatementKind::reset_all;
+}
 
 // What was seen anywhere in the text.
 enum class Effect : std::uint32_t {
@@ -84,6 +91,7 @@ struct Statement {
   // Views into the text.
   std::string_view name;
   std::string_view value;
+  bool reset_by_set = false;  // reset: written as SET ... TO DEFAULT
 
   bool is_only(StatementKind wanted) const { return single && kind == wanted; }
 };

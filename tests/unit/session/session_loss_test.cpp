@@ -1,0 +1,232 @@
+// A backend is lost: the client is told the truth, once, on a session that lives.
+#include "support/session_script.h"
+
+namespace dwspool::testing {
+using session::Next;
+
+TEST_CASE("an autocommit statement that was sent may have taken effect") {
+  SessionScript script;
+  script.logged_in();
+  script.client(query("insert into t values (1)")).grant();
+  script.lose_backend().to_client("E:08007 Z:I").expect(Next::need_input);
+  script.client(query("select 1")).expect(Next::need_backend);
+}
+
+TEST_CASE("an open transaction is lost for sure, and answers 25P02 until it is ended") {
+  for (const bool between : {false, true}) {
+    CAPTURE(between);
+    SessionScript script;
+    script.logged_in();
+    script.client(query("begin")).client(query("insert into t values (1)")).grant();
+    if (between) {
+      script.server(message('1') + message('2') + complete("BEGIN") + complete("INSERT 0 1") +
+                    ready('T'));
+      script.to_client("C:BEGIN Z:T C:INSERT 0 1 Z:T");
+      script.lose_backend().to_client("");
+      script.client(query("insert into t values (2)")).to_client("E:08006 Z:E");
+    } else {
+      script.to_client("C:BEGIN Z:T").lose_backend().to_client("E:08006 Z:E");
+    }
+    script.client(query("select 1")).to_client("E:25P02 Z:E");
+    script.client(query("rollback")).to_client("C:ROLLBACK Z:I").expect(Next::need_input);
+    script.client(query("select 1")).expect(Next::need_backend);
+  }
+}
+
+TEST_CASE("ROLLBACK of a transaction that was lost while idle is no error") {
+  SessionScript script;
+  script.logged_in();
+  script.client(query("begin;select 1")).grant();
+  script.server(complete("BEGIN") + complete("SELECT 1") + ready('T'));
+  script.to_client("C:BEGIN C:SELECT 1 Z:T");
+  script.lose_backend().client(query("rollback")).to_client("C:ROLLBACK Z:I");
+}
+
+TEST_CASE("COMMIT of a transaction that was lost while idle is an error, not a silent ROLLBACK") {
+  SessionScript script;
+  script.logged_in();
+  script.client(query("begin;select 1")).grant();
+  script.server(complete("BEGIN") + complete("SELECT 1") + ready('T'));
+  script.to_client("C:BEGIN C:SELECT 1 Z:T");
+  script.lose_backend().client(query("commit")).to_client("E:08006 Z:I");
+}
+
+TEST_CASE("a COMMIT whose answer is lost is in doubt") {
+  SessionScript script;
+  script.logged_in();
+  script.client(query("begin")).client(query("insert into t values (1)")).grant();
+  script.server(message('1') + message('2') + complete("BEGIN") + complete("INSERT 0 1") +
+                ready('T'));
+  script.to_client("C:BEGIN Z:T C:INSERT 0 1 Z:T");
+  script.client(query("commit")).lose_backend().to_client("E:08007 Z:I");
+}
+
+TEST_CASE("CommandComplete is no acknowledgement: ReadyForQuery is") {
+  SessionScript script;
+  script.logged_in();
+  script.client(parse("", "insert") + bind("", "") + execute() + sync()).grant();
+  script.server(message('1') + message('2') + complete("INSERT 0 1"));
+  script.lose_backend().to_client("1 2 C:INSERT 0 1 E:08007 Z:I");
+}
+
+TEST_CASE("every request under way gets exactly one answer") {
+  SessionScript script;
+  script.logged_in();
+  script.client(query("select 1") + query("select 2") + query("select 3")).grant();
+  script.server(complete("SELECT 1") + ready('I')).to_client("C:SELECT 1 Z:I");
+  script.lose_backend().to_client("E:08007 Z:I E:08007 Z:I");
+}
+
+TEST_CASE("an error that was told already is not told twice") {
+  SessionScript script;
+  script.logged_in();
+  script.client(query("select 1/0")).grant();
+  script.server(error("22012")).lose_backend().to_client("E:22012 Z:I");
+}
+
+TEST_CASE("messages without their Sync: the error now, ReadyForQuery at the Sync") {
+  SessionScript script;
+  script.logged_in();
+  script.client(parse("", "select 1") + bind("", "") + execute() + flush()).grant();
+  script.to_server("P:=select 1 B: E H").lose_backend().to_client("E:08007");
+  script.client(parse("", "select 2")).silent();
+  script.client(sync()).to_client("Z:I");
+}
+
+TEST_CASE("rows that were delivered are followed by an error, whole messages always") {
+  SessionScript script;
+  script.logged_in();
+  script.client(query("select 1")).grant();
+  const std::string second = row("two");
+  script.server(row("one") + second.substr(0, second.size() - 1));
+  script.lose_backend().to_client("D E:08007 Z:I");
+}
+
+TEST_CASE("in the middle of a large message nothing can be told: the connection ends") {
+  SessionScript script;
+  script.logged_in();
+  script.client(query("select big")).grant();
+  const std::string wide = row(std::string(100000, 'x'));
+  script.server(wide.substr(0, 50000));
+  session::Output out;
+  CHECK(script.session().on_backend_lost("cut", out) == Next::close);
+  CHECK(out.to_client.empty());
+}
+
+TEST_CASE("while settings are made nothing of the client's was sent: another backend will do") {
+  session::SettingSet settings;
+  settings.set("work_mem", "'1MB'");
+  SessionScript script(PoolMode::automatic, settings);
+  script.logged_in();
+  session::Backend other = script.make_backend();
+  script.client(query("insert into t values (1)")).grant(other);
+  script.to_server("Q:SET \"work_mem\" TO '1MB'");
+  script.lose_backend().expect(Next::need_backend).to_client("");
+  session::Backend third = script.make_backend();
+  script.grant(third).to_server("Q:SET \"work_mem\" TO '1MB'");
+  script.server(complete("SET") + ready('I')).to_client("").expect(Next::need_input);
+  script.client(query("select 2")).to_server("Q:insert into t values (1) Q:select 2");
+}
+
+TEST_CASE("... but not for ever") {
+  session::SettingSet settings;
+  settings.set("timezone", "'PRC'");
+  SessionScript script(PoolMode::automatic, settings);
+  script.logged_in();
+  session::Backend a = script.make_backend();
+  session::Backend b = script.make_backend();
+  session::Backend c = script.make_backend();
+  script.client(query("select 1")).grant(a).lose_backend().expect(Next::need_backend);
+  script.grant(b).lose_backend().expect(Next::need_backend);
+  script.grant(c).lose_backend().to_client("E:08006 Z:I").expect(Next::need_input);
+}
+
+TEST_CASE("FATAL from the server is the loss of the backend, told in our words") {
+  SessionScript script;
+  script.logged_in();
+  script.client(query("insert into t values (1)")).grant();
+  script.server(error("57P01", "terminating connection due to administrator command", "FATAL"));
+  script.to_client("E:08007 Z:I");
+  CHECK(script.backend().retire);
+  const std::string text = script.raw_to_client();
+  CHECK(text.find("terminating connection due to administrator command") != std::string::npos);
+  CHECK(wire::read_error(std::string_view(text).substr(5)).message.find("terminating") ==
+        std::string_view::npos);
+}
+
+TEST_CASE("in session mode the server's FATAL passes as it is, and the session ends") {
+  SessionScript script(PoolMode::session);
+  script.logged_in();
+  script.client(query("select 1")).grant();
+  script.server(error("57P01", "bye", "FATAL")).expect(Next::close).to_client("E:57P01");
+}
+
+TEST_CASE("session state that is lost ends the session: 57P01 now, the end at the next message") {
+  SessionScript script;
+  script.logged_in();
+  script.client(query("create temp table t(i int)")).grant();
+  script.server(complete("CREATE TABLE") + ready('I')).to_client("C:CREATE TABLE Z:I");
+  script.lose_backend().to_client("").expect(Next::need_input);
+  script.client(query("select * from t")).to_client("E:57P01 Z:I").expect(Next::need_input);
+  script.client(query("select 1")).expect(Next::close).to_client("E:57P01");
+}
+
+TEST_CASE("... and in the middle of an open transaction") {
+  SessionScript script(PoolMode::session);
+  script.logged_in();
+  script.client(query("begin;insert into t values(1)")).grant();
+  script.server(complete("BEGIN") + complete("INSERT 0 1") + ready('T'));
+  script.client(query("insert into t values(2)")).to_client("C:BEGIN C:INSERT 0 1 Z:T");
+  script.lose_backend().to_client("E:57P01 Z:E").expect(Next::need_input);
+  script.client(query("rollback")).expect(Next::close);
+}
+
+TEST_CASE("no backend to be had: the request is answered, the session lives") {
+  SessionScript script;
+  script.logged_in();
+  script.client(query("select 1")).acquire_fails("08006").to_client("E:08006 Z:I");
+  script.client(parse("", "select 1") + bind("", "") + execute() + sync());
+  script.expect(Next::need_backend).acquire_fails("08006").to_client("E:08006 Z:I");
+  script.client(query("select 1")).expect(Next::need_backend);
+}
+
+TEST_CASE("no backend to be had at log-in: FATAL") {
+  SessionScript script;
+  session::Output out;
+  script.session().start(out);
+  script.acquire_fails("57P03").expect(Next::close).to_client("E:57P03");
+}
+
+TEST_CASE("a cancel while waiting answers 57014") {
+  SessionScript script;
+  script.logged_in();
+  script.client(query("select 1")).cancel_while_waiting().to_client("E:57014 Z:I");
+  script.client(query("select 1")).expect(Next::need_backend);
+}
+
+TEST_CASE("draining ends an idle session at once and a busy one at its boundary") {
+  SUBCASE("idle") {
+    SessionScript script;
+    script.logged_in().drain().expect(Next::close).to_client("E:57P01");
+  }
+  SUBCASE("in a transaction") {
+    SessionScript script;
+    script.logged_in();
+    script.client(query("begin;select 1")).grant();
+    script.server(complete("BEGIN") + complete("SELECT 1") + ready('T'));
+    script.drain().expect(Next::need_input).to_client("C:BEGIN C:SELECT 1 Z:T");
+    script.client(query("commit"));
+    script.server(complete("COMMIT") + ready('I')).expect(Next::close);
+    script.to_client("C:COMMIT Z:I E:57P01");
+  }
+  SUBCASE("waiting") {
+    SessionScript script;
+    script.logged_in();
+    script.client(query("select 1")).drain().expect(Next::need_input).silent();
+    script.grant();
+    script.server(complete("SELECT 1") + ready('I')).expect(Next::close);
+    script.to_client("C:SELECT 1 Z:I E:57P01");
+  }
+}
+
+}  // namespace dwspool::testing
