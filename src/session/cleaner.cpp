@@ -74,6 +74,7 @@ Cleaner::State Cleaner::advance(Output& out) {
     }
     return state_;
   }
+  if (backend_->status != wire::TxStatus::idle) return state_ = State::failed;
   finish();
   return state_;
 }

@@ -77,7 +77,7 @@ void Session::parse_named(const wire::Frame& frame, const wire::ParseMessage& me
     std::string bytes;
     wire::append_parse(bytes, name, message.query, message.types);
     out.to_server.copy(bytes);
-    push(ReplyKind::parse);
+    push(ReplyKind::parse, false, no_statement);
     return;
   }
   const PreparedPtr statement = context_->statements.intern(
@@ -96,14 +96,23 @@ void Session::parse_named(const wire::Frame& frame, const wire::ParseMessage& me
   note_statement(seen, false, out);
   if (replies.skipping()) return;  // the server ignores it, and so does the client's name
 
-  statements_->set(message.name, statement);
-  if (backend_->statements.use(*statement) != nullptr &&
-      backend_->status != wire::TxStatus::failed) {
+  if (const BackendStatements::Held* held = backend_->statements.use(*statement)) {
+    if (backend_->status == wire::TxStatus::failed &&
+        !statement->effects.has(sql::Effect::ends_transaction)) {
+      // Nothing but the end of the transaction is understood now: the server shall say so.
+      std::string bytes;
+      wire::append_parse(bytes, held->name, message.query, message.types);
+      out.to_server.copy(bytes);
+      push(ReplyKind::parse, false, no_statement);
+      return;
+    }
+    statements_->set(message.name, statement);
     ++out.statements_reused;
     push(ReplyKind::local_parse_complete);
     flush_local_replies(out);
     return;
   }
+  statements_->set(message.name, statement);
   ++out.statements_parsed;
   const BackendStatements::Held& held = backend_->statements.add(statement, message.name);
   if (!parse_names_) parse_names_ = std::make_unique<std::vector<std::string>>();

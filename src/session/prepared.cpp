@@ -1,6 +1,7 @@
 #include "dwspool/session/prepared.h"
 
 #include <algorithm>
+#include <cassert>
 
 namespace dwspool::session {
 
@@ -63,6 +64,7 @@ const BackendStatements::Held* BackendStatements::use(const PreparedStatement& s
 
 const BackendStatements::Held& BackendStatements::add(PreparedPtr statement,
                                                       std::string_view wanted_name) {
+  assert(!holds(*statement));
   std::string name(wanted_name);
   if (name.empty() || holds_name(name)) name = "dwspool_" + std::to_string(statement->id);
   by_name_[name] = statement->id;

@@ -116,7 +116,10 @@ Next Session::on_server_frame(const wire::Frame& frame, Output& out) {
 
 void Session::on_parse_complete() {
   const ReplyTracker& replies = backend_->replies;
-  if (replies.empty() || replies.head().kind != ReplyKind::parse || replies.head().tag == 0) return;
+  if (replies.empty() || replies.head().kind != ReplyKind::parse || replies.head().tag == 0 ||
+      replies.head().tag == no_statement) {
+    return;
+  }
   backend_->statements.confirm(replies.head().tag);
   if (!replies.head().own && parse_names_ && !parse_names_->empty()) {
     parse_names_->erase(parse_names_->begin());
@@ -199,7 +202,7 @@ void Session::pass_error(const wire::Frame& frame, Output& out) {
 
 // The server will not answer this message any more: it skips to the next Sync.
 void Session::drop_reply(const Reply& reply) {
-  if (reply.kind != ReplyKind::parse) return;
+  if (reply.kind != ReplyKind::parse || reply.tag == no_statement) return;
   if (reply.tag == 0) {
     if (!reply.own) {
       unnamed_.clear();
@@ -224,8 +227,12 @@ Next Session::on_ready_for_query(const wire::Frame& frame, Output& out) {
   }
   backend_->status = *status;
   if (own) {
-    if (state_ == SessionState::syncing && --sync_pending_ == 0) return finish_sync(out);
-    return Next::need_input;
+    if (state_ != SessionState::syncing || --sync_pending_ > 0) return Next::need_input;
+    if (*status != wire::TxStatus::idle) {
+      backend_->retire = true;
+      return on_backend_lost("the server is in a transaction that nobody has begun", out);
+    }
+    return finish_sync(out);
   }
   if (begin_failed_) {
     // The client believes in a transaction: for it, that has failed.

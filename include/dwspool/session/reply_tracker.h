@@ -43,8 +43,12 @@ std::optional<ReplyKind> answered_by(char message_type);
 struct Reply {
   ReplyKind kind = ReplyKind::query;
   bool own = false;         // dwspool asked; the client must not see the answer
-  std::uint64_t tag = 0;    // parse: the statement's id; query: a QueryFix
+  // parse: the id of the named statement, 0 for the unnamed one; query: a QueryFix
+  std::uint64_t tag = 0;
 };
+
+// A Parse that is sent in order to be refused: no statement comes of it.
+inline constexpr std::uint64_t no_statement = UINT64_MAX;
 
 // What the answer to a query that was sent in other words needs to look like the client's.
 struct QueryFix {

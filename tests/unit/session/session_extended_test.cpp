@@ -134,6 +134,22 @@ TEST_CASE("a name in use: the server itself says so") {
   script.client(use_a).grant().to_server("B:a E S");
 }
 
+TEST_CASE("in a failed transaction the server refuses a Parse, also of what it holds") {
+  SessionScript script;
+  script.logged_in();
+  prepare(script);
+  script.client(close('S', "a") + sync()).to_client("3 Z:I");
+  script.client(query("begin;select 1/0")).grant();
+  script.server(complete("BEGIN") + error("22012") + ready('E')).to_client("C:BEGIN E:22012 Z:E");
+  script.to_server("Q:begin;select 1/0");
+  script.client(parse("a", "select 1") + sync()).to_server("P:a=select 1 S");
+  script.server(error("25P02") + ready('E')).to_client("E:25P02 Z:E");
+  CHECK(script.backend().statements.size() == 1);
+  script.client(query("rollback")).server(complete("ROLLBACK") + ready('I'));
+  script.client(parse("a", "select 1") + sync()).grant();  // the name is still free
+  script.to_client("C:ROLLBACK Z:I 1");
+}
+
 TEST_CASE("a client never runs another client's statement") {
   SessionScript script;
   script.logged_in();

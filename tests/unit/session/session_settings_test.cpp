@@ -233,6 +233,14 @@ TEST_CASE("a setting that cannot be restored is told, and the statement does not
   script.client("");
 }
 
+TEST_CASE("a server that claims a transaction after SET is not used") {
+  SessionScript script(PoolMode::automatic, startup("work_mem", "'1MB'"));
+  session::Output out;
+  script.session().start(out);
+  script.grant().server(complete("SET") + ready('T')).expect(Next::need_backend);
+  CHECK(script.backend().retire);
+}
+
 TEST_CASE("values are written so that they mean the same everywhere") {
   const auto value = [](std::string_view name, std::string_view text) {
     wire::StartupMessage message{wire::protocol_3_0, {{std::string(name), std::string(text)}}};

@@ -1,0 +1,76 @@
+#!/usr/bin/env bash
+# Installs what is missing, builds, runs all tests.
+#
+# usage: tests/run.sh            everything, as CI does
+#        tests/run.sh --quick    one build (dev) and its tests
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+quick=no
+case "${1:-}" in
+  "") ;;
+  --quick) quick=yes ;;
+  *) sed -n '2,6s/^# \{0,1\}//p' "$0"; exit 2 ;;
+esac
+
+started=$(date +%s)
+step() { printf '\n== %s (%d s)\n' "$*" $(($(date +%s) - started)); }
+jobs=$(nproc)
+sources() { git ls-files 'src/*.cpp' 'src/*.h' 'include/*.h' 'tests/*.cpp' 'tests/*.h'; }
+
+step "Packages"
+deploy/install-deps.sh build demo test
+
+# Node's driver comes from the npm registry.
+export DWSPOOL_NODE_MODULES=$PWD/build/node/node_modules
+if ! [ -d "$DWSPOOL_NODE_MODULES/pg" ]; then
+  mkdir -p build/node
+  npm install --silent --no-audit --no-fund --prefix build/node pg@8
+fi
+
+if [ $quick = yes ]; then
+  step "Build and test (dev)"
+  cmake --preset dev >/dev/null
+  cmake --build --preset dev -j "$jobs"
+  ctest --preset dev
+  exit 0
+fi
+
+step "Format"
+sources | xargs clang-format-14 --dry-run -Werror
+
+step "Build with g++ under AddressSanitizer and UBSan, warnings as errors"
+cmake --preset asan -DDWSPOOL_WERROR=ON >/dev/null
+cmake --build --preset asan -j "$jobs"
+
+step "Every public header compiles alone"
+cmake --build --preset asan -j "$jobs" --target all_verify_interface_header_sets
+
+step "All tests, sanitized"
+ctest --preset asan
+
+step "Build with clang, warnings as errors; unit tests"
+cmake --preset clang >/dev/null
+cmake --build --preset clang -j "$jobs"
+build/clang/tests/dwspool_unit_tests --minimal
+
+step "clang-tidy"
+tests/lint/tidy.sh build/clang
+
+step "Threads: unit tests and several workers under ThreadSanitizer"
+cmake --preset tsan >/dev/null
+cmake --build --preset tsan -j "$jobs"
+build/tsan/tests/dwspool_unit_tests --minimal
+DWSPOOL_BINARY=$PWD/build/tsan/dwspool /usr/bin/python3 -m pytest -q -p no:cacheprovider \
+  tests/integration -k "workers"
+
+step "Fuzzers, each for a moment"
+tests/fuzz/run.sh --seconds 15
+
+step "The demo"
+deploy/demo.sh
+
+step "Service and container"
+tests/lint/deploy.sh
+
+step "All is well"
