@@ -50,13 +50,13 @@ ClientAuth::Step ClientAuth::on_answer(std::string_view body) {
     case Stage::sasl_final: return on_sasl_final(body);
     case Stage::done: break;
   }
-  return {Verdict::malformed, {}};
+  return malformed();
 }
 
 ClientAuth::Step ClientAuth::on_md5(std::string_view body) {
   wire::Cursor cursor(body);
   const std::string_view answer = cursor.cstring();
-  if (!cursor.finished_cleanly()) return {Verdict::malformed, {}};
+  if (!cursor.finished_cleanly()) return malformed();
   std::string stored;
   switch (request_.secret.kind) {
     case UserSecret::Kind::plain:
@@ -81,9 +81,9 @@ ClientAuth::Step ClientAuth::on_sasl_initial(std::string_view body) {
   const std::string_view mechanism = cursor.cstring();
   const std::uint32_t length = cursor.u32();
   const std::string_view message = cursor.bytes(length);
-  if (!cursor.finished_cleanly() || mechanism != scram_mechanism) return {Verdict::malformed, {}};
+  if (!cursor.finished_cleanly() || mechanism != scram_mechanism) return malformed();
   Result<std::string> answer = scram_->on_client_first(message);
-  if (!answer) return {Verdict::malformed, {}};
+  if (!answer) return malformed();
   stage_ = Stage::sasl_final;
   std::string bytes;
   wire::append_authentication(bytes, wire::auth_code::sasl_continue, *answer);
@@ -92,7 +92,7 @@ ClientAuth::Step ClientAuth::on_sasl_initial(std::string_view body) {
 
 ClientAuth::Step ClientAuth::on_sasl_final(std::string_view body) {
   const Result<ScramServer::Final> result = scram_->on_client_final(body);
-  if (!result) return {Verdict::malformed, {}};
+  if (!result) return malformed();
   if (!result->proven || !may_succeed_) return refuse();
   std::string bytes;
   wire::append_authentication(bytes, wire::auth_code::sasl_final, result->message);
@@ -108,6 +108,11 @@ ClientAuth::Step ClientAuth::accept(std::string before) {
 ClientAuth::Step ClientAuth::refuse() {
   stage_ = Stage::done;
   return {Verdict::refused, {}};
+}
+
+ClientAuth::Step ClientAuth::malformed() {
+  stage_ = Stage::done;
+  return {Verdict::malformed, {}};
 }
 
 }  // namespace dwspool::auth

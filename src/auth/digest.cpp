@@ -6,6 +6,7 @@
 #include <stringprep.h>
 #include <sys/random.h>
 
+#include <cerrno>
 #include <cstdlib>
 #include <memory>
 #include <stdexcept>
@@ -53,7 +54,9 @@ std::string md5_hex(std::string_view data) { return hex_encode(digest(EVP_md5(),
 std::string hmac_sha256(std::string_view key, std::string_view data) {
   std::string out(EVP_MAX_MD_SIZE, '\0');
   unsigned int size = 0;
-  if (HMAC(EVP_sha256(), key.data(), static_cast<int>(key.size()), as_unsigned(data), data.size(),
+  // To libcrypto a null pointer is no key, which is not the same as an empty one.
+  const char* const key_data = key.data() == nullptr ? "" : key.data();
+  if (HMAC(EVP_sha256(), key_data, static_cast<int>(key.size()), as_unsigned(data), data.size(),
            as_unsigned(out), &size) == nullptr) {
     throw std::runtime_error("libcrypto refuses an HMAC");
   }
@@ -115,6 +118,7 @@ std::string random_bytes(std::size_t count) {
   std::size_t filled = 0;
   while (filled < count) {
     const ssize_t got = ::getrandom(out.data() + filled, count - filled, 0);
+    if (got < 0 && errno == EINTR) continue;  // a signal, which large requests may meet
     if (got < 0) throw std::runtime_error("the system's random generator fails");
     filled += static_cast<std::size_t>(got);
   }

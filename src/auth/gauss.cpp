@@ -127,9 +127,11 @@ std::optional<GaussVerifier> parse_gauss_verifier(std::string_view text) {
   const std::string_view server_key = take(key_digits);
   const std::string_view stored_key = take(key_digits);
   if (combined) verifier.md5 = take(md5_size);
-  if (!is_lower_hex(verifier.salt_hex) || !hex_decode(server_key, verifier.server_key) ||
+  if (!is_lower_hex(verifier.salt_hex) || !is_lower_hex(server_key) ||
+      !is_lower_hex(stored_key) || !hex_decode(server_key, verifier.server_key) ||
       !hex_decode(stored_key, verifier.stored_key) ||
-      (combined && !verifier.md5.starts_with("md5"))) {
+      (combined &&
+       (!verifier.md5.starts_with("md5") || !is_lower_hex(verifier.md5.substr(3))))) {
     return std::nullopt;
   }
   // Each character is that of the base plus one digit of the count, the lowest digit first.

@@ -185,7 +185,8 @@ Status ScramClient::on_server_final(std::string_view message) const {
   if (!signature || !base64_decode(*signature, bytes)) {
     return Error{"the server sent a malformed SCRAM message"};
   }
-  if (!equal_in_constant_time(bytes, expected_signature_)) {
+  // Without a proof of ours there is nothing that the server could have signed.
+  if (expected_signature_.empty() || !equal_in_constant_time(bytes, expected_signature_)) {
     return Error{"the server could not prove that it knows the password"};
   }
   return Ok{};

@@ -17,6 +17,13 @@ namespace be = wire::backend;
 constexpr std::size_t message_limit = 65536;
 constexpr std::size_t parameter_limit = 256;
 constexpr std::size_t notice_limit = 8;
+// Of an error in the form of protocol 2, which has no length.
+constexpr std::size_t plain_error_limit = 1024;
+
+// How the password is stored, as the first word of GaussDB's request says it.
+constexpr std::uint32_t gauss_method_md5 = 1;
+constexpr std::uint32_t gauss_method_sha256 = 2;
+constexpr std::uint32_t gauss_method_sm3 = 3;
 
 bool mentions_protocol(const wire::ErrorFields& fields) {
   return fields.message.find("unsupported frontend protocol") != std::string_view::npos ||
@@ -25,7 +32,8 @@ bool mentions_protocol(const wire::ErrorFields& fields) {
 
 Failure failure_of(std::string_view sqlstate) {
   if (sqlstate.starts_with("28")) return Failure::credentials;
-  if (sqlstate == wire::sqlstate::cannot_connect_now ||
+  // Without a code nothing says that the refusal will last.
+  if (sqlstate.empty() || sqlstate == wire::sqlstate::cannot_connect_now ||
       sqlstate == wire::sqlstate::admin_shutdown || sqlstate.starts_with("53") ||
       sqlstate.starts_with("08") || sqlstate == "57P02") {
     return Failure::unavailable;
@@ -66,6 +74,7 @@ BackendLogin::Need BackendLogin::on_bytes(std::string_view& in, std::string& out
     const wire::FrameView view = wire::peek_frame(in);
     if (view.status == wire::FrameStatus::incomplete) return Need::input;
     if (view.status == wire::FrameStatus::bad || view.total > message_limit) {
+      if (state_ == State::startup && view.type == be::error_response) return on_plain_error(in);
       return fail(Failure::protocol_error, wire::sqlstate::protocol_violation,
                   "the server does not speak the PostgreSQL protocol");
     }
@@ -105,6 +114,7 @@ BackendLogin::Need BackendLogin::on_frame(const wire::Frame& frame, std::string&
       break;
     case be::ready_for_query:
       if (state_ != State::starting_up) break;
+      if (wire::read_ready_for_query(frame.body()) != wire::TxStatus::idle) break;
       return finish();
     default: break;
   }
@@ -121,10 +131,20 @@ BackendLogin::Need BackendLogin::on_authentication(std::string_view body, std::s
                 "the server sent a malformed authentication request");
   }
   state_ = State::authenticating;
+  // A server asks once. One that asks again, perhaps for less, is not to be answered: each answer
+  // counts as an attempt, and one in clear would give away what the one before has hidden.
+  const bool goes_on =
+      code == wire::auth_code::ok ||
+      (scram_ && (code == wire::auth_code::sasl_continue || code == wire::auth_code::sasl_final));
+  if (!goes_on && asked_) {
+    return fail(Failure::protocol_error, wire::sqlstate::protocol_violation,
+                "the server asks for authentication twice");
+  }
+  asked_ = true;
   const std::string* password = nullptr;
   switch (code) {
     case wire::auth_code::ok:
-      if (scram_answered_ && !server_proven_) {
+      if (scram_ && !server_proven_) {
         return fail(Failure::protocol_error, wire::sqlstate::protocol_violation,
                     "the server did not prove that it knows the password");
       }
@@ -184,9 +204,10 @@ BackendLogin::Need BackendLogin::on_sasl(std::string_view payload, std::string& 
   bool offered = false;
   wire::Cursor cursor(payload);
   while (cursor.ok() && !cursor.rest().empty()) {
-    offered = offered || cursor.cstring() == auth::scram_mechanism;
+    const std::string_view mechanism = cursor.cstring();
+    offered = offered || mechanism == auth::scram_mechanism;
   }
-  if (!offered || scram_) {
+  if (!offered) {
     return fail(Failure::unsupported, wire::sqlstate::feature_not_supported,
                 "the server offers no SASL mechanism that dwspool has (SCRAM-SHA-256)");
   }
@@ -215,9 +236,19 @@ BackendLogin::Need BackendLogin::on_gauss(std::string_view payload, bool sm3, st
   const std::string* password = nullptr;
   if (const Need need = need_password(password); password == nullptr) return need;
   dialect_ = Dialect::dws;
+  // An answer made for another method than the one asked for would be a wrong password.
+  wire::Cursor cursor(payload);
+  const std::uint32_t method = cursor.u32();
+  const bool known = sm3 ? method == gauss_method_sm3
+                         : method == gauss_method_sha256 || method == gauss_method_md5;
+  if (cursor.ok() && !known) {
+    return fail(Failure::unsupported, wire::sqlstate::feature_not_supported,
+                "the server stores this user's password with a method that is not supported (" +
+                    std::to_string(method) + ")");
+  }
   Result<auth::GaussChallenge> challenge = auth::read_gauss_challenge(payload);
   if (!challenge) {
-    return fail(Failure::unsupported, wire::sqlstate::feature_not_supported,
+    return fail(Failure::protocol_error, wire::sqlstate::protocol_violation,
                 challenge.error().message);
   }
   method_ = sm3 ? "gaussdb-sm3" : "gaussdb-sha256";
@@ -285,6 +316,21 @@ BackendLogin::Need BackendLogin::on_error(std::string_view body) {
   return fail(failure_of(fields.sqlstate),
               fields.sqlstate.empty() ? wire::sqlstate::connection_failure : fields.sqlstate,
               std::string(fields.message), std::string(fields.hint));
+}
+
+// A server that has no process left for the connection says so as in protocol 2: 'E', a text, a
+// NUL. (Its text looks like a length that cannot be true.)
+BackendLogin::Need BackendLogin::on_plain_error(std::string_view& in) {
+  const std::string_view front = in.substr(0, plain_error_limit);
+  const std::size_t end = front.find('\0');
+  if (end == std::string_view::npos && in.size() < plain_error_limit) return Need::input;
+  if (end == std::string_view::npos || end == 1) {
+    return fail(Failure::protocol_error, wire::sqlstate::protocol_violation,
+                "the server does not speak the PostgreSQL protocol");
+  }
+  in.remove_prefix(end + 1);
+  return fail(Failure::unavailable, wire::sqlstate::connection_failure,
+              std::string(trim(front.substr(1, end - 1))));
 }
 
 void BackendLogin::on_lost(std::string_view cause) {

@@ -2,11 +2,11 @@
 // in.
 #pragma once
 
-#include <doctest/doctest.h>
-#include <yaml-cpp/yaml.h>
-
 #include <string>
 #include <string_view>
+
+#include <doctest/doctest.h>
+#include <yaml-cpp/yaml.h>
 
 #include "dwspool/base/text.h"
 

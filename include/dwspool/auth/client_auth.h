@@ -39,7 +39,8 @@ class ClientAuth {
   explicit ClientAuth(Request request);
 
   Step start();
-  // `body` of a message of type 'p'.
+  // `body` of a message of type 'p'. Only after need_answer; whatever else the verdict was, it is
+  // over, and every further answer is malformed.
   Step on_answer(std::string_view body);
 
  private:
@@ -50,6 +51,7 @@ class ClientAuth {
   Step on_sasl_final(std::string_view body);
   Step accept(std::string before = {});
   Step refuse();
+  Step malformed();
 
   Request request_;
   Stage stage_ = Stage::done;

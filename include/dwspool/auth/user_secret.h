@@ -17,7 +17,7 @@ struct UserSecret {
   Kind kind = Kind::none;
   Secret plain;                  // kind plain
   std::string md5;               // kind md5: "md5" and 32 hexadecimal digits
-  std::optional<ScramVerifier> scram;  // kind scram; of a plain one, see with_verifier
+  std::optional<ScramVerifier> scram;  // kind scram; of a plain one, see add_verifier
 };
 
 // As in pg_authid.rolpassword: "SCRAM-SHA-256$..." is a verifier, "md5" with 32 hexadecimal

@@ -113,6 +113,7 @@ class BackendLogin {
   Need on_gauss(std::string_view payload, bool sm3, std::string& out);
   Need on_md5_sha256();
   Need on_error(std::string_view body);
+  Need on_plain_error(std::string_view& in);
   Need need_password(const std::string*& password);
   Need derive_later(Derivation work);
   Need fail(Failure failure, std::string_view sqlstate, std::string message,
@@ -131,6 +132,7 @@ class BackendLogin {
   Failure failure_ = Failure::protocol_error;
   Dialect dialect_ = Dialect::postgres;
   std::string_view method_ = "trust";
+  bool asked_ = false;  // for authentication
   bool scram_answered_ = false;
   bool server_proven_ = false;
 };

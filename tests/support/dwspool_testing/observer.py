@@ -17,6 +17,7 @@ class Observer:
         self.connection = psycopg2.connect(host="127.0.0.1", port=pg.port, user="postgres",
                                            dbname="postgres", application_name="observer")
         self.connection.autocommit = True
+        self.rows("set lock_timeout to '10s'")
 
     def close(self):
         self.connection.close()
@@ -43,6 +44,13 @@ class Observer:
         password = options.get("password")
         self.rows(f"create role {name} login superuser" +
                   (f" password '{password}'" if password else ""))
+        return name
+
+    def table(self, columns):
+        """A new table, which no other test uses. It stays: a test's client may hold a lock on it
+        to the end, and the server goes away with the tests."""
+        name = f"table_{next(_numbers)}"
+        self.rows(f"create table {name}({columns})")
         return name
 
     def pids(self, user):

@@ -1,0 +1,163 @@
+#include "dwspool/login/guard.h"
+
+#include <string>
+#include <vector>
+
+#include <doctest/doctest.h>
+
+namespace dwspool::login {
+namespace {
+
+using namespace std::chrono_literals;
+using Answer = LoginGuard::Answer;
+
+constexpr Duration hold = 30min;
+constexpr TimePoint start{1h};
+
+// Brings an account into a state, and asks what state it is in by what it answers.
+enum class State { unproven, probing, good, held };
+const std::vector<State> all_states = {State::unproven, State::probing, State::good, State::held};
+
+const wire::ErrorReport refusal{wire::Severity::error, "28P01", "no", "", ""};
+
+LoginGuard in(State state) {
+  LoginGuard guard(hold);
+  switch (state) {
+    case State::unproven:
+      break;
+    case State::probing:
+      REQUIRE(guard.ask("a", start) == Answer::go);
+      break;
+    case State::good:
+      guard.on_success("a");
+      break;
+    case State::held:
+      guard.on_refused("a", refusal, start);
+      break;
+  }
+  return guard;
+}
+
+State state_of(LoginGuard guard, TimePoint now) {
+  if (guard.held_until("a") != never && now < guard.held_until("a")) return State::held;
+  switch (guard.ask("a", now)) {
+    case Answer::wait:
+      return State::probing;
+    case Answer::held:
+      return State::held;
+    case Answer::go:
+      break;
+  }
+  // One that is proven lets a second one go, too.
+  return guard.ask("a", now) == Answer::go ? State::good : State::unproven;
+}
+
+}  // namespace
+
+TEST_CASE("guard: every event in every state") {
+  struct Row {
+    State before;
+    State asked;
+    State success;
+    State refused;
+    State no_verdict;
+  };
+  const std::vector<Row> rows = {
+      {State::unproven, State::probing, State::good, State::held, State::unproven},
+      {State::probing, State::probing, State::good, State::held, State::unproven},
+      {State::good, State::good, State::good, State::held, State::good},
+      {State::held, State::held, State::good, State::held, State::held},
+  };
+  for (const Row& row : rows) {
+    CAPTURE(static_cast<int>(row.before));
+    REQUIRE(state_of(in(row.before), start) == row.before);
+    LoginGuard guard = in(row.before);
+    static_cast<void>(guard.ask("a", start));
+    CHECK(state_of(guard, start) == row.asked);
+    guard = in(row.before);
+    guard.on_success("a");
+    CHECK(state_of(guard, start) == row.success);
+    guard = in(row.before);
+    guard.on_refused("a", refusal, start);
+    CHECK(state_of(guard, start) == row.refused);
+    guard = in(row.before);
+    guard.on_no_verdict("a");
+    CHECK(state_of(guard, start) == row.no_verdict);
+  }
+}
+
+TEST_CASE("guard: until the password is proven there is one attempt at a time") {
+  LoginGuard guard(hold);
+  CHECK(guard.ask("a", start) == Answer::go);
+  for (int i = 0; i < 10; ++i) CHECK(guard.ask("a", start + 1h) == Answer::wait);
+  guard.on_success("a");
+  for (int i = 0; i < 10; ++i) CHECK(guard.ask("a", start) == Answer::go);
+}
+
+TEST_CASE("guard: an attempt without a verdict lets the next one try") {
+  LoginGuard guard(hold);
+  CHECK(guard.ask("a", start) == Answer::go);
+  guard.on_no_verdict("a");
+  CHECK(guard.ask("a", start) == Answer::go);
+  CHECK(guard.ask("a", start) == Answer::wait);
+}
+
+TEST_CASE("guard: a refused password rests for the time given, and then one may try") {
+  LoginGuard guard(hold);
+  CHECK(guard.ask("a", start) == Answer::go);
+  guard.on_refused("a", refusal, start);
+  CHECK(guard.held_until("a") == start + hold);
+  CHECK(guard.ask("a", start) == Answer::held);
+  CHECK(guard.held_report("a").sqlstate == "28P01");
+  CHECK(guard.held_report("a").message == "no");
+  CHECK(guard.ask("a", start + hold - 1ns) == Answer::held);
+  CHECK(guard.ask("a", start + hold) == Answer::go);
+  CHECK(guard.held_until("a") == never);
+  CHECK(guard.ask("a", start + hold) == Answer::wait);
+  // Refused again, it rests as long again, for the new reason.
+  guard.on_refused("a", {wire::Severity::error, "28000", "locked", "", ""}, start + hold);
+  CHECK(guard.ask("a", start + hold + hold - 1ns) == Answer::held);
+  CHECK(guard.held_report("a").message == "locked");
+  CHECK(guard.ask("a", start + hold + hold) == Answer::go);
+}
+
+TEST_CASE("guard: a password that was good and is refused is not tried again") {
+  LoginGuard guard(hold);
+  guard.on_success("a");
+  CHECK(guard.ask("a", start) == Answer::go);
+  CHECK(guard.ask("a", start) == Answer::go);  // two at once, of a pool that grows
+  guard.on_refused("a", refusal, start);
+  CHECK(guard.ask("a", start) == Answer::held);
+  guard.on_no_verdict("a");  // the other one ended otherwise: no news
+  CHECK(guard.ask("a", start) == Answer::held);
+}
+
+TEST_CASE("guard: accounts do not know of one another") {
+  LoginGuard guard(hold);
+  CHECK(guard.ask("cluster/a/1", start) == Answer::go);
+  guard.on_refused("cluster/a/1", refusal, start);
+  CHECK(guard.ask("cluster/a/2", start) == Answer::go);  // the same user, another password
+  CHECK(guard.ask("cluster/b/1", start) == Answer::go);
+  CHECK(guard.ask("", start) == Answer::go);
+  guard.on_success("cluster/b/1");
+  CHECK(guard.ask("cluster/a/1", start) == Answer::held);
+  CHECK(guard.ask("cluster/a/2", start) == Answer::wait);
+  CHECK(guard.ask("cluster/b/1", start) == Answer::go);
+}
+
+TEST_CASE("guard: when an account can be tried again") {
+  for (const State state : all_states) {
+    CAPTURE(static_cast<int>(state));
+    CHECK(in(state).held_until("a") == (state == State::held ? start + hold : never));
+  }
+  CHECK(LoginGuard(hold).held_until("unknown") == never);
+}
+
+TEST_CASE("guard: without a time to rest, a refused password is never tried again") {
+  LoginGuard guard(Duration::zero());
+  guard.on_refused("a", refusal, start);
+  CHECK(guard.ask("a", start + 10000h) == Answer::held);
+  CHECK(guard.held_until("a") == never);
+}
+
+}  // namespace dwspool::login
