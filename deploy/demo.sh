@@ -153,6 +153,11 @@ done
 
 step "What happened"
 if [ ${#coordinators[@]} -eq 0 ]; then
+  written=$(psql -AtqX -h 127.0.0.1 -p "$port1" -U postgres -d postgres -c "select pg_current_wal_lsn()")
+  for _ in $(seq 100); do  # the standby follows a moment later
+    [ "$(psql -AtqX -h 127.0.0.1 -p "$port2" -U postgres -d postgres -c "select pg_last_wal_replay_lsn() >= '$written'")" = t ] && break
+    sleep 0.05
+  done
   PGPASSWORD=$password psql -X -h 127.0.0.1 -p "$port" -U "$user" -d "${database}_standby" \
     -c "select *, pg_is_in_recovery() as read_from_the_standby from test order by 1"
 fi

@@ -1,0 +1,281 @@
+"""Prepared statements that many clients share a backend for: the traps, message by message."""
+
+import pytest
+from dwspool_testing.wire import (Connection, bind, close, describe, execute, fields, parse, query,
+                                  sync)
+
+
+@pytest.fixture
+def clients(trusting, request):
+    """Opens clients of a dwspool with one backend, in mode auto."""
+    opened = []
+
+    def start(count=1, **defaults):
+        proxy = trusting("auto", defaults={"pool_size": 1, "queue_timeout": "1s", **defaults},
+                         shutdown_timeout="1s")
+        for _ in range(count):
+            opened.append(Connection("127.0.0.1", proxy.port, timeout=5))
+            opened[-1].log_in()
+        return opened[0] if count == 1 else opened
+
+    yield start
+    for client in opened:
+        client.close()
+
+
+def ask(client, *messages):
+    """Sends the messages and a Sync; the answer as a list of types, rows and SQLSTATEs."""
+    client.send(b"".join(messages) + sync())
+    return digest(client.until_ready())
+
+
+def digest(messages):
+    seen = []
+    for kind, body in messages:
+        if kind == b"D":
+            seen.append(body[6:].decode())
+        elif kind == b"E":
+            seen.append(fields(body)["C"])
+        elif kind != b"T" and kind != b"n" and kind != b"t":
+            seen.append(kind.decode())
+    return seen
+
+
+def run(name):
+    return bind("", name) + execute()
+
+
+def test_same_name_different_statements(clients):
+    first, second = clients(2)
+    assert ask(first, parse("s", "select 'first'")) == ["1", "Z"]
+    assert ask(second, parse("s", "select 'second'")) == ["1", "Z"]
+    for _ in range(3):
+        assert ask(first, run("s")) == ["2", "first", "C", "Z"]
+        assert ask(second, run("s")) == ["2", "second", "C", "Z"]
+    assert ask(second, close("S", "s")) == ["3", "Z"]
+    assert ask(second, run("s")) == ["26000", "Z"]
+    assert ask(first, run("s")) == ["2", "first", "C", "Z"]
+    assert ask(second, parse("s", "select 'third'"), run("s")) == ["1", "2", "third", "C", "Z"]
+
+
+def test_same_statement_different_names(clients):
+    first, second = clients(2)
+    assert ask(first, parse("a", "select 'same'")) == ["1", "Z"]
+    assert ask(second, parse("b", "select 'same'"), run("b")) == ["1", "2", "same", "C", "Z"]
+    assert ask(second, run("a")) == ["26000", "Z"]
+    assert ask(first, run("b")) == ["26000", "Z"]
+    assert ask(first, describe("S", "a"), run("a")) == ["2", "same", "C", "Z"]
+
+
+def test_name_taken_and_unknown_name(clients):
+    client = clients()
+    assert ask(client, parse("s", "select 1")) == ["1", "Z"]
+    assert ask(client, parse("s", "select 2")) == ["42P05", "Z"]
+    assert ask(client, run("s")) == ["2", "1", "C", "Z"]
+    assert ask(client, run("nobody")) == ["26000", "Z"]
+    assert ask(client, parse("bad", "selec 1")) == ["42601", "Z"]
+    assert ask(client, run("bad")) == ["26000", "Z"]
+    assert ask(client, parse("bad", "select 'good'"), run("bad")) == ["1", "2", "good", "C", "Z"]
+
+
+def test_unnamed_statements_do_not_mix(clients):
+    first, second = clients(2)
+    assert ask(first, parse("", "select 'first'")) == ["1", "Z"]
+    assert ask(second, parse("", "select 'second'")) == ["1", "Z"]
+    assert ask(first, run("")) == ["2", "first", "C", "Z"]
+    assert ask(second, run("")) == ["2", "second", "C", "Z"]
+    assert digest(first.ask("select 1"))[0] == "1"  # a simple Query drops it
+    assert ask(first, run("")) == ["26000", "Z"]
+    assert ask(second, run("")) == ["2", "second", "C", "Z"]
+
+
+def test_simple_deallocate(clients):
+    first, second = clients(2)
+    for client in (first, second):
+        assert ask(client, parse("s", "select 1")) == ["1", "Z"]
+    assert digest(first.ask("deallocate s")) == ["C", "Z"]
+    assert ask(first, run("s")) == ["26000", "Z"]
+    assert ask(second, run("s")) == ["2", "1", "C", "Z"]
+    assert ask(first, parse("s", "select 3"), run("s")) == ["1", "2", "3", "C", "Z"]
+    assert digest(first.ask("deallocate all")) == ["C", "Z"]
+    assert ask(first, run("s")) == ["26000", "Z"]
+    assert ask(second, run("s")) == ["2", "1", "C", "Z"]
+
+
+EXTENDED_DEALLOCATE = ("DEALLOCATE name in a Parse goes to the server as it is: what it drops there is "
+                       "not the client's statement, or another client's, and dwspool's books are "
+                       "wrong after it")
+
+
+def test_extended_deallocate(clients):
+    client = clients()
+    assert ask(client, parse("s", "select 1")) == ["1", "Z"]
+    assert ask(client, parse("", "deallocate s"), run("")) == ["1", "2", "C", "Z"]
+    assert ask(client, run("s")) == ["26000", "Z"]
+    assert ask(client, parse("s", "select 2"), run("s")) == ["1", "2", "2", "C", "Z"]
+
+
+@pytest.mark.xfail(strict=True, reason=EXTENDED_DEALLOCATE + ": here a client gets the rows of "
+                   "another statement")
+def test_extended_deallocate_and_wrong_rows(clients):
+    first, second = clients(2)
+    assert ask(first, parse("s", "select 'one'")) == ["1", "Z"]
+    assert ask(first, parse("", "deallocate s"), run("")) == ["1", "2", "C", "Z"]
+    assert ask(first, parse("s", "select 'two'"), run("s")) == ["1", "2", "two", "C", "Z"]
+    assert ask(second, parse("t", "select 'one'"), run("t")) == ["1", "2", "one", "C", "Z"]
+
+
+@pytest.mark.xfail(strict=True, reason=EXTENDED_DEALLOCATE)
+def test_extended_deallocate_leaves_others_alone(clients):
+    first, second = clients(2)
+    assert ask(first, parse("s", "select 'first'")) == ["1", "Z"]
+    assert ask(second, parse("s", "select 'second'")) == ["1", "Z"]
+    assert ask(second, parse("", "deallocate s"), run("")) == ["1", "2", "C", "Z"]
+    assert ask(first, run("s")) == ["2", "first", "C", "Z"]
+
+
+@pytest.mark.xfail(strict=True, reason=EXTENDED_DEALLOCATE)
+def test_extended_deallocate_of_what_another_backend_holds(trusting):
+    """What psycopg 3 does above prepared_max (100)."""
+    proxy = trusting("auto", defaults={"pool_size": 2}, shutdown_timeout="1s")
+    with Connection("127.0.0.1", proxy.port, 5) as client, \
+            Connection("127.0.0.1", proxy.port, 5) as other:
+        client.log_in()
+        other.log_in()
+        assert ask(client, parse("s", "select 1")) == ["1", "Z"]
+        other.ask("begin; select 1")  # takes the backend away
+        assert ask(client, parse("", "deallocate s"), run("")) == ["1", "2", "C", "Z"]
+
+
+def test_extended_deallocate_all_leaves_others_alone(clients):
+    first, second = clients(2)
+    assert ask(first, parse("s", "select 'first'")) == ["1", "Z"]
+    assert ask(second, parse("t", "select 'second'")) == ["1", "Z"]
+    assert ask(second, parse("", "deallocate all"), run("")) == ["1", "2", "C", "Z"]
+    assert ask(second, run("t")) == ["26000", "Z"]
+    assert ask(second, parse("t", "select 'again'"), run("t")) == ["1", "2", "again", "C", "Z"]
+    assert ask(first, run("s")) == ["2", "first", "C", "Z"]
+
+
+def test_eviction(clients):
+    client = clients(max_prepared_statements=2)
+    for i in range(6):
+        assert ask(client, parse(f"s{i}", f"select {i}")) == ["1", "Z"]
+    for _ in range(2):
+        for i in range(6):
+            assert ask(client, run(f"s{i}")) == ["2", str(i), "C", "Z"]
+
+
+EVICTION = ("the Close of an evicted statement is skipped by the server after an error, and dwspool "
+            "has forgotten the statement all the same (Session::limit_statements)")
+
+
+@pytest.mark.xfail(strict=True, reason=EVICTION)
+def test_eviction_by_a_statement_that_fails(clients):
+    client = clients(max_prepared_statements=1)
+    assert ask(client, parse("a", "select 'a'")) == ["1", "Z"]
+    assert ask(client, parse("b", "selec")) == ["42601", "Z"]
+    assert ask(client, run("a")) == ["2", "a", "C", "Z"]
+
+
+@pytest.mark.xfail(strict=True, reason=EVICTION)
+def test_error_before_an_eviction(clients):
+    client = clients(max_prepared_statements=1)
+    assert ask(client, parse("a", "select 'a'")) == ["1", "Z"]
+    assert ask(client, parse("", "select 1/0"), run(""), parse("b", "select 'b'")) == \
+        ["1", "22012", "Z"]
+    assert ask(client, run("a")) == ["2", "a", "C", "Z"]
+
+
+@pytest.mark.xfail(strict=True, reason="in a failed transaction a statement that the backend holds "
+                   "is prepared again under the same name (Session::parse_named)")
+def test_rollback_prepared_in_a_failed_transaction(clients):
+    """What pgjdbc does once its ROLLBACK has become a named statement."""
+    first, second = clients(2)
+    assert ask(first, parse("s", "select 1")) == ["1", "Z"]
+    assert ask(second, parse("s", "rollback"), run("s")) == ["1", "2", "N", "C", "Z"]
+    assert ask(second, close("S", "s")) == ["3", "Z"]
+    assert digest(second.ask("begin")) == ["C", "Z"]
+    assert digest(second.ask("select 1/0")) == ["22012", "Z"]
+    assert ask(second, parse("s", "rollback"), run("s")) == ["1", "2", "C", "Z"]
+
+
+def test_prepare_in_a_failed_transaction(clients):
+    client = clients()
+    assert ask(client, parse("s", "select 1")) == ["1", "Z"]
+    client.ask("begin")
+    assert digest(client.ask("select 1/0")) == ["22012", "Z"]
+    assert ask(client, parse("t", "select 1")) == ["25P02", "Z"]
+    assert ask(client, run("s")) == ["25P02", "Z"]
+    assert ask(client, parse("", "rollback"), run("")) == ["1", "2", "C", "Z"]
+    assert ask(client, run("t")) == ["26000", "Z"]
+    assert ask(client, run("s")) == ["2", "1", "C", "Z"]
+
+
+def test_schema_change_invalidates_for_all(clients):
+    first, second = clients(2)
+    first.ask("drop table if exists shape; create table shape(a int); insert into shape values (1)")
+    assert ask(first, parse("s", "select * from shape"), run("s")) == ["1", "2", "1", "C", "Z"]
+    second.ask("alter table shape rename a to b")
+    assert ask(first, run("s"))[0] in ("2", "0A000")
+    second.ask("alter table shape alter b type text")
+    # As on a direct connection: "cached plan must not change result type".
+    assert ask(first, run("s")) == ["0A000", "Z"]
+    assert ask(first, close("S", "s")) == ["3", "Z"]
+    second.ask("drop table shape")
+
+
+@pytest.mark.xfail(strict=True, reason="a statement prepared anew after a change of its table is "
+                   "answered from dwspool's books with the old, broken one")
+def test_preparing_again_after_a_schema_change(clients):
+    """What a driver does after 0A000: drop the statement and prepare it again."""
+    client = clients()
+    client.ask("drop table if exists shape2; create table shape2(a int); "
+               "insert into shape2 values (1)")
+    assert ask(client, parse("s", "select * from shape2"), run("s")) == ["1", "2", "1", "C", "Z"]
+    client.ask("alter table shape2 alter a type text")
+    assert ask(client, run("s")) == ["0A000", "Z"]
+    assert ask(client, close("S", "s")) == ["3", "Z"]
+    assert ask(client, parse("s", "select * from shape2"), run("s")) == ["1", "2", "1", "C", "Z"]
+
+
+def test_search_path_belongs_to_the_statement(clients):
+    """A statement that one client prepared means another table to a client with another path."""
+    first, second = clients(2)
+    first.ask("create schema if not exists one; create table if not exists one.t as select 'one' v")
+    first.ask("create schema if not exists two; create table if not exists two.t as select 'two' v")
+    first.ask("set search_path to one")
+    second.ask("set search_path to two")
+    for client, expected in ((first, "one"), (second, "two")) * 2:
+        assert ask(client, parse("s", "select v from t"), run("s"), close("S", "s")) == \
+            ["1", "2", expected, "C", "3", "Z"]
+
+
+@pytest.mark.xfail(strict=True, reason="a statement is shared between sessions with different "
+                   "search paths: 0A000, cached plan must not change result type")
+def test_search_path_belongs_to_the_statement_and_its_types(clients):
+    first, second = clients(2)
+    first.ask("create schema if not exists three; create table if not exists three.t as select 3 v")
+    first.ask("create schema if not exists four; create table if not exists four.t as select '4' v")
+    first.ask("set search_path to three")
+    second.ask("set search_path to four")
+    for client, expected in ((first, "3"), (second, "4")) * 2:
+        assert ask(client, parse("s", "select v from t"), run("s"), close("S", "s")) == \
+            ["1", "2", expected, "C", "3", "Z"]
+
+
+@pytest.mark.xfail(strict=True, reason="RESET ALL binds the session to its backend for good, "
+                   "although it is known what it does")
+def test_reset_all_does_not_bind(clients):
+    first, second = clients(2)
+    first.send(query("set work_mem to '5MB'") + query("reset all"))
+    first.until_ready(2)
+    assert digest(second.ask("select 1")) == ["1", "C", "Z"]
+
+
+@pytest.mark.xfail(strict=True, reason="a plain SET in the extended protocol is not followed, and "
+                   "binds the session to its backend for good")
+def test_extended_set_does_not_bind(clients):
+    first, second = clients(2)
+    assert ask(first, parse("", "set extra_float_digits = 3"), run("")) == ["1", "2", "C", "Z"]
+    assert digest(second.ask("select 1")) == ["1", "C", "Z"]
