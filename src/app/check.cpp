@@ -1,7 +1,5 @@
 #include "app/check.h"
 
-#include <libpq-fe.h>
-
 #include <array>
 #include <cstdio>
 #include <memory>
@@ -9,9 +7,13 @@
 #include <string>
 #include <vector>
 
-#include "app/probe.h"
+#include <libpq-fe.h>
+
 #include "dwspool/base/text.h"
+
 #include "dwspool/proxy/pool_context.h"
+
+#include "app/probe.h"
 
 namespace dwspool::app {
 namespace {
@@ -52,15 +54,16 @@ bool check_coordinators(const config::Config& config, const Candidate& candidate
   if (!route) return true;
   bool good = true;
   for (const config::Coordinator& coordinator : route->cluster->coordinators) {
-    const ProbeResult result = probe(*route->cluster, coordinator, route->database, route->user,
-                                     route->password);
+    const ProbeResult result =
+        probe(*route->cluster, coordinator, route->database, route->user, route->password);
     std::string detail = result.problem;
     if (result.logged_in) {
       detail = result.dialect + " " + result.server_version + ", " + result.method + ", " +
                std::to_string(static_cast<int>(result.milliseconds)) + " ms";
       if (result.method.starts_with("gaussdb")) {
-        detail += "; a stock libpq fails here (\"none of the server's SASL authentication "
-                  "mechanisms are supported\"), through dwspool it works";
+        detail +=
+            "; a stock libpq fails here (\"none of the server's SASL authentication "
+            "mechanisms are supported\"), through dwspool it works";
       }
     } else if (!result.reachable) {
       detail = "does not answer: " + detail;
@@ -74,19 +77,19 @@ bool check_coordinators(const config::Config& config, const Candidate& candidate
 
 // As psycopg2 would: it is libpq.
 bool check_through_dwspool(const config::Listener& listener, const Candidate& candidate) {
-  const std::string host = listener.is_unix()      ? listener.unix_dir
+  const std::string host = listener.is_unix()     ? listener.unix_dir
                            : listener.host == "*" ? "127.0.0.1"
                                                   : listener.host;
   const std::string port = std::to_string(listener.port);
   const std::string password =
       candidate.client_password ? candidate.client_password->reveal() : std::string();
-  const std::array<const char*, 9> keys = {"host",   "port",            "dbname",
-                                           "user",   "password",        "connect_timeout",
-                                           "application_name", "sslmode", nullptr};
+  const std::array<const char*, 9> keys = {
+      "host",    "port", "dbname", "user", "password", "connect_timeout", "application_name",
+      "sslmode", nullptr};
   const std::array<const char*, 9> values = {
-      host.c_str(),     port.c_str(), candidate.database.c_str(), candidate.user.c_str(),
-      password.c_str(), "10",         "dwspool check",            "prefer",
-      nullptr};
+      host.c_str(),           port.c_str(),     candidate.database.c_str(),
+      candidate.user.c_str(), password.c_str(), "10",
+      "dwspool check",        "prefer",         nullptr};
   const std::unique_ptr<PGconn, decltype(&::PQfinish)> connection(
       ::PQconnectdbParams(keys.data(), values.data(), 0), &::PQfinish);
   std::string detail;
@@ -109,8 +112,7 @@ bool check_through_dwspool(const config::Listener& listener, const Candidate& ca
 int check(const config::Config& config) {
   const std::vector<Candidate> all = candidates(config);
   if (all.empty()) {
-    std::printf("%s names no user but \"*\": there is nobody to log in as.\n",
-                config.file.c_str());
+    std::printf("%s names no user but \"*\": there is nobody to log in as.\n", config.file.c_str());
     return 1;
   }
   print_row({"target", "address", "as", "result", "detail"});

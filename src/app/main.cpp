@@ -3,10 +3,11 @@
 #include <variant>
 #include <vector>
 
+#include "dwspool/config/load.h"
+
 #include "app/check.h"
 #include "app/options.h"
 #include "app/serve.h"
-#include "dwspool/config/load.h"
 
 namespace {
 
@@ -14,11 +15,9 @@ constexpr int exit_usage = 2;
 constexpr int exit_bad_config = 3;
 
 // Null when the file is bad; everything that is wrong has been printed then.
-const dwspool::config::Config* load(const std::string& file,
-                                    dwspool::config::LoadResult& result) {
+const dwspool::config::Config* load(const std::string& file, dwspool::config::LoadResult& result) {
   result = dwspool::config::load_file(file);
-  if (const auto* complaints =
-          std::get_if<std::vector<dwspool::config::Complaint>>(&result)) {
+  if (const auto* complaints = std::get_if<std::vector<dwspool::config::Complaint>>(&result)) {
     for (const dwspool::config::Complaint& complaint : *complaints) {
       std::fprintf(stderr, "%s\n", complaint.text().c_str());
     }

@@ -1,11 +1,11 @@
 #include "app/notify.h"
 
-#include <sys/socket.h>
-#include <sys/un.h>
-
 #include <cstddef>
 #include <cstdlib>
 #include <cstring>
+
+#include <sys/socket.h>
+#include <sys/un.h>
 
 #include "dwspool/base/unique_fd.h"
 
@@ -22,10 +22,9 @@ void notify_service_manager(std::string_view state) {
   if (path[0] == '@') address.sun_path[0] = '\0';  // Linux' abstract name space
   const UniqueFd fd(::socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0));
   if (!fd) return;
-  static_cast<void>(::sendto(
-      fd.get(), state.data(), state.size(), MSG_NOSIGNAL,
-      reinterpret_cast<const sockaddr*>(&address),
-      static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + length)));
+  static_cast<void>(::sendto(fd.get(), state.data(), state.size(), MSG_NOSIGNAL,
+                             reinterpret_cast<const sockaddr*>(&address),
+                             static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + length)));
 }
 
 }  // namespace dwspool::app

@@ -21,8 +21,7 @@ struct PrintCommand {
 struct BadUsage {
   std::string message;
 };
-using Command =
-    std::variant<RunCommand, TestConfigCommand, CheckCommand, PrintCommand, BadUsage>;
+using Command = std::variant<RunCommand, TestConfigCommand, CheckCommand, PrintCommand, BadUsage>;
 
 Command parse_command_line(int argc, char** argv);
 

@@ -1,18 +1,20 @@
 #include "app/probe.h"
 
-#include <netdb.h>
-#include <sys/socket.h>
-#include <sys/time.h>
-
 #include <array>
 #include <cerrno>
 #include <chrono>
 #include <cstring>
 #include <memory>
 
-#include "dwspool/auth/digest.h"
+#include <netdb.h>
+#include <sys/socket.h>
+#include <sys/time.h>
+
 #include "dwspool/base/text.h"
 #include "dwspool/base/unique_fd.h"
+
+#include "dwspool/auth/digest.h"
+
 #include "dwspool/net/address.h"
 
 namespace dwspool::app {
@@ -135,9 +137,8 @@ ProbeResult probe(const config::Cluster& cluster, const config::Coordinator& coo
     std::string bye;
     wire::append_terminate(bye);
     static_cast<void>(send_all(fd.get(), bye));
-    result.milliseconds = std::chrono::duration<double, std::milli>(
-                              std::chrono::steady_clock::now() - start)
-                              .count();
+    result.milliseconds =
+        std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start).count();
     return result;
   }
 }

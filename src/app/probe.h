@@ -16,7 +16,7 @@ struct ProbeResult {
   std::string method;       // of authentication
   std::string dialect;
   std::string server_version;
-  std::string problem;      // why not; empty when logged in
+  std::string problem;  // why not; empty when logged in
 };
 
 ProbeResult probe(const config::Cluster& cluster, const config::Coordinator& coordinator,

@@ -1,21 +1,24 @@
 #include "app/serve.h"
 
-#include <sys/prctl.h>
-#include <sys/resource.h>
-
 #include <chrono>
 #include <csignal>
 #include <cstdio>
 #include <memory>
 #include <stdexcept>
 
-#include "app/notify.h"
-#include "app/version.h"
-#include "dwspool/admin/http_server.h"
+#include <sys/prctl.h>
+#include <sys/resource.h>
+
 #include "dwspool/auth/digest.h"
 #include "dwspool/metrics/exposition.h"
+
 #include "dwspool/net/signal.h"
+
+#include "dwspool/admin/http_server.h"
 #include "dwspool/proxy/server.h"
+
+#include "app/notify.h"
+#include "app/version.h"
 
 namespace dwspool::app {
 namespace {
@@ -59,15 +62,13 @@ void raise_file_limit(const config::Config& config, Log& log) {
 // Empty when every worker's loop turns.
 std::string health_of(const metrics::Registry& registry) {
   const std::int64_t now =
-      std::chrono::duration_cast<std::chrono::seconds>(monotonic_now().time_since_epoch())
-          .count();
+      std::chrono::duration_cast<std::chrono::seconds>(monotonic_now().time_since_epoch()).count();
   const auto workers = registry.workers();
   for (std::size_t i = 0; i < workers.size(); ++i) {
     if (workers[i] == nullptr) continue;
     const std::int64_t silent = now - workers[i]->heartbeat.value();
     if (silent > heartbeat_limit_seconds) {
-      return "worker " + std::to_string(i) + " has not turned for " + std::to_string(silent) +
-             " s";
+      return "worker " + std::to_string(i) + " has not turned for " + std::to_string(silent) + " s";
     }
   }
   return {};
@@ -103,8 +104,8 @@ std::unique_ptr<admin::HttpServer> start_http(proxy::Hub& hub, double start_time
   };
   sources.health = [&hub] { return health_of(hub.metrics); };
   sources.readiness = [&hub] { return readiness_of(hub); };
-  return std::make_unique<admin::HttpServer>(
-      admin::HttpOptions{endpoint.host, endpoint.port}, std::move(sources));
+  return std::make_unique<admin::HttpServer>(admin::HttpOptions{endpoint.host, endpoint.port},
+                                             std::move(sources));
 }
 
 }  // namespace

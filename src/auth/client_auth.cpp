@@ -1,9 +1,10 @@
 #include "dwspool/auth/client_auth.h"
 
-#include "dwspool/auth/digest.h"
-#include "dwspool/auth/md5.h"
 #include "dwspool/wire/cursor.h"
 #include "dwspool/wire/messages.h"
+
+#include "dwspool/auth/digest.h"
+#include "dwspool/auth/md5.h"
 
 namespace dwspool::auth {
 namespace {
@@ -23,7 +24,8 @@ ClientAuth::ClientAuth(Request request) : request_(std::move(request)) {
 ClientAuth::Step ClientAuth::start() {
   std::string bytes;
   switch (request_.method) {
-    case ClientMethod::trust: return accept();
+    case ClientMethod::trust:
+      return accept();
     case ClientMethod::md5:
       stage_ = Stage::md5_answer;
       md5_salt_ = request_.random.substr(0, md5_salt_size);
@@ -45,10 +47,14 @@ ClientAuth::Step ClientAuth::start() {
 
 ClientAuth::Step ClientAuth::on_answer(std::string_view body) {
   switch (stage_) {
-    case Stage::md5_answer: return on_md5(body);
-    case Stage::sasl_initial: return on_sasl_initial(body);
-    case Stage::sasl_final: return on_sasl_final(body);
-    case Stage::done: break;
+    case Stage::md5_answer:
+      return on_md5(body);
+    case Stage::sasl_initial:
+      return on_sasl_initial(body);
+    case Stage::sasl_final:
+      return on_sasl_final(body);
+    case Stage::done:
+      break;
   }
   return malformed();
 }

@@ -1,15 +1,15 @@
 #include "dwspool/auth/digest.h"
 
+#include <cerrno>
+#include <cstdlib>
+#include <memory>
+#include <stdexcept>
+
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
 #include <openssl/hmac.h>
 #include <stringprep.h>
 #include <sys/random.h>
-
-#include <cerrno>
-#include <cstdlib>
-#include <memory>
-#include <stdexcept>
 
 #include "dwspool/base/text.h"
 
@@ -47,9 +47,15 @@ std::string pbkdf2(const EVP_MD* algorithm, std::string_view password, std::stri
 
 }  // namespace
 
-std::string sha256(std::string_view data) { return digest(EVP_sha256(), data); }
-std::string sm3(std::string_view data) { return digest(EVP_sm3(), data); }
-std::string md5_hex(std::string_view data) { return hex_encode(digest(EVP_md5(), data)); }
+std::string sha256(std::string_view data) {
+  return digest(EVP_sha256(), data);
+}
+std::string sm3(std::string_view data) {
+  return digest(EVP_sm3(), data);
+}
+std::string md5_hex(std::string_view data) {
+  return hex_encode(digest(EVP_md5(), data));
+}
 
 std::string hmac_sha256(std::string_view key, std::string_view data) {
   std::string out(EVP_MAX_MD_SIZE, '\0');
@@ -77,8 +83,7 @@ std::string pbkdf2_sha1(std::string_view password, std::string_view salt,
 std::string exclusive_or(std::string_view a, std::string_view b) {
   std::string out(a);
   for (std::size_t i = 0; i < out.size() && i < b.size(); ++i) {
-    out[i] = static_cast<char>(static_cast<unsigned char>(a[i]) ^
-                               static_cast<unsigned char>(b[i]));
+    out[i] = static_cast<char>(static_cast<unsigned char>(a[i]) ^ static_cast<unsigned char>(b[i]));
   }
   return out;
 }

@@ -2,10 +2,12 @@
 
 #include <algorithm>
 
+#include "dwspool/base/text.h"
+
+#include "dwspool/wire/cursor.h"
+
 #include "dwspool/auth/digest.h"
 #include "dwspool/auth/md5.h"
-#include "dwspool/base/text.h"
-#include "dwspool/wire/cursor.h"
 
 namespace dwspool::auth {
 namespace {
@@ -13,15 +15,14 @@ namespace {
 constexpr std::size_t salt_digits = 64;
 constexpr std::size_t token_digits = 8;
 constexpr std::size_t key_digits = 64;
-constexpr std::size_t md5_size = 35;       // "md5" and 32 digits
+constexpr std::size_t md5_size = 35;  // "md5" and 32 digits
 constexpr std::size_t suffix_size = 11;
 constexpr std::string_view suffix_base = "ecdfdcefade";
 constexpr std::string_view prefix = "sha256";
 
 bool is_lower_hex(std::string_view text) {
-  return std::all_of(text.begin(), text.end(), [](char c) {
-    return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f');
-  });
+  return std::all_of(text.begin(), text.end(),
+                     [](char c) { return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f'); });
 }
 
 std::string hash_key(GaussHash hash, std::string_view key) {
@@ -88,8 +89,8 @@ std::string gauss_server_signature(const GaussKeys& keys, std::string_view token
   return hex_encode(hmac_sha256(keys.server_key, token));
 }
 
-bool gauss_verify(std::string_view stored_key, std::string_view token,
-                  std::string_view answer_hex, GaussHash hash) {
+bool gauss_verify(std::string_view stored_key, std::string_view token, std::string_view answer_hex,
+                  GaussHash hash) {
   std::string answer;
   if (answer_hex.size() != key_digits || !is_lower_hex(answer_hex) ||
       !hex_decode(answer_hex, answer)) {
@@ -127,11 +128,10 @@ std::optional<GaussVerifier> parse_gauss_verifier(std::string_view text) {
   const std::string_view server_key = take(key_digits);
   const std::string_view stored_key = take(key_digits);
   if (combined) verifier.md5 = take(md5_size);
-  if (!is_lower_hex(verifier.salt_hex) || !is_lower_hex(server_key) ||
-      !is_lower_hex(stored_key) || !hex_decode(server_key, verifier.server_key) ||
+  if (!is_lower_hex(verifier.salt_hex) || !is_lower_hex(server_key) || !is_lower_hex(stored_key) ||
+      !hex_decode(server_key, verifier.server_key) ||
       !hex_decode(stored_key, verifier.stored_key) ||
-      (combined &&
-       (!verifier.md5.starts_with("md5") || !is_lower_hex(verifier.md5.substr(3))))) {
+      (combined && (!verifier.md5.starts_with("md5") || !is_lower_hex(verifier.md5.substr(3))))) {
     return std::nullopt;
   }
   // Each character is that of the base plus one digit of the count, the lowest digit first.

@@ -20,9 +20,8 @@ bool parse_number(std::string_view text, std::uint32_t& number) {
 std::optional<std::string_view> take_attribute(std::string_view& message, char letter) {
   if (message.size() < 2 || message[0] != letter || message[1] != '=') return std::nullopt;
   const std::size_t comma = message.find(',');
-  const std::string_view value = message.substr(2, comma == std::string_view::npos
-                                                       ? std::string_view::npos
-                                                       : comma - 2);
+  const std::string_view value =
+      message.substr(2, comma == std::string_view::npos ? std::string_view::npos : comma - 2);
   message.remove_prefix(comma == std::string_view::npos ? message.size() : comma + 1);
   return value;
 }
@@ -83,8 +82,7 @@ ScramVerifier make_scram_verifier(std::string_view password, std::string_view sa
 ScramVerifier mock_scram_verifier(std::string_view user, std::string_view secret) {
   ScramVerifier verifier;
   verifier.iterations = default_iterations;
-  verifier.salt =
-      hmac_sha256(secret, "salt:" + std::string(user)).substr(0, mock_salt_size);
+  verifier.salt = hmac_sha256(secret, "salt:" + std::string(user)).substr(0, mock_salt_size);
   verifier.stored_key = hmac_sha256(secret, "stored:" + std::string(user));
   verifier.server_key = hmac_sha256(secret, "server:" + std::string(user));
   return verifier;
@@ -135,11 +133,12 @@ Result<ScramServer::Final> ScramServer::on_client_final(std::string_view message
   const std::string client_key =
       exclusive_or(proof, hmac_sha256(verifier_.stored_key, auth_message));
   if (!equal_in_constant_time(sha256(client_key), verifier_.stored_key)) return Final{};
-  return Final{true,
-               "v=" + base64_encode(server_signature(verifier_.server_key, auth_message))};
+  return Final{true, "v=" + base64_encode(server_signature(verifier_.server_key, auth_message))};
 }
 
-std::string ScramClient::first() const { return "n,,n=,r=" + nonce_; }
+std::string ScramClient::first() const {
+  return "n,,n=,r=" + nonce_;
+}
 
 Result<ScramClient::Challenge> ScramClient::on_server_first(std::string_view message,
                                                             std::uint32_t max_iterations) {
@@ -167,8 +166,7 @@ Result<ScramClient::Challenge> ScramClient::on_server_first(std::string_view mes
 
 std::string ScramClient::final(const ScramKeys& keys) {
   const std::string without_proof = "c=biws,r=" + combined_nonce_;  // biws: base64 of "n,,"
-  const std::string auth_message =
-      "n=,r=" + nonce_ + "," + server_first_ + "," + without_proof;
+  const std::string auth_message = "n=,r=" + nonce_ + "," + server_first_ + "," + without_proof;
   const std::string proof =
       exclusive_or(keys.client_key, hmac_sha256(keys.stored_key, auth_message));
   expected_signature_ = server_signature(keys.server_key, auth_message);
@@ -192,6 +190,8 @@ Status ScramClient::on_server_final(std::string_view message) const {
   return Ok{};
 }
 
-std::string make_scram_nonce(std::string_view random) { return base64_encode(random); }
+std::string make_scram_nonce(std::string_view random) {
+  return base64_encode(random);
+}
 
 }  // namespace dwspool::auth

@@ -1,12 +1,14 @@
 #include "dwspool/login/backend_login.h"
 
-#include "dwspool/auth/digest.h"
-#include "dwspool/auth/md5.h"
 #include "dwspool/base/text.h"
+
 #include "dwspool/wire/sqlstate.h"
 #include "dwspool/wire/startup.h"
 #include "dwspool/wire/types.h"
 #include "dwspool/wire/writer.h"
+
+#include "dwspool/auth/digest.h"
+#include "dwspool/auth/md5.h"
 
 namespace dwspool::login {
 namespace {
@@ -51,7 +53,8 @@ DerivedKeys derive(const Derivation& work) {
       return {Secret(std::move(keys.client_key)), keys.stored_key, keys.server_key};
     }
     case Derivation::Kind::gauss_sha256:
-    case Derivation::Kind::gauss_sm3: break;
+    case Derivation::Kind::gauss_sm3:
+      break;
   }
   auth::GaussKeys keys = auth::derive_gauss_keys(
       work.password.reveal(), work.salt, work.iterations,
@@ -90,13 +93,15 @@ BackendLogin::Need BackendLogin::on_frame(const wire::Frame& frame, std::string&
     case be::authentication:
       if (state_ == State::starting_up) break;
       return on_authentication(frame.body(), out);
-    case be::error_response: return on_error(frame.body());
+    case be::error_response:
+      return on_error(frame.body());
     case be::notice_response:
       if (notices_.size() < notice_limit) {
         notices_.push_back(printable(wire::read_error(frame.body()).message, 256));
       }
       return Need::input;
-    case be::negotiate_protocol_version: return Need::input;  // it goes on with what it knows
+    case be::negotiate_protocol_version:
+      return Need::input;  // it goes on with what it knows
     case be::parameter_status:
       if (state_ != State::starting_up) break;
       if (const auto status = wire::read_parameter_status(frame.body())) {
@@ -116,7 +121,8 @@ BackendLogin::Need BackendLogin::on_frame(const wire::Frame& frame, std::string&
       if (state_ != State::starting_up) break;
       if (wire::read_ready_for_query(frame.body()) != wire::TxStatus::idle) break;
       return finish();
-    default: break;
+    default:
+      break;
   }
   return fail(Failure::protocol_error, wire::sqlstate::protocol_violation,
               "the server sent an unexpected message during log-in");
@@ -176,7 +182,8 @@ BackendLogin::Need BackendLogin::on_authentication(std::string_view body, std::s
       }
       server_proven_ = true;
       return Need::input;
-    case wire::auth_code::gauss_sm3: return on_gauss(payload, true, out);
+    case wire::auth_code::gauss_sm3:
+      return on_gauss(payload, true, out);
     default:
       return fail(Failure::unsupported, wire::sqlstate::feature_not_supported,
                   "the server asks for authentication method " + std::to_string(code) +
@@ -228,8 +235,8 @@ BackendLogin::Need BackendLogin::on_scram_challenge(std::string_view payload) {
     return fail(Failure::protocol_error, wire::sqlstate::protocol_violation,
                 challenge ? "the server repeats the SCRAM exchange" : challenge.error().message);
   }
-  return derive_later({Derivation::Kind::scram, *identity_.password, challenge->salt,
-                       challenge->iterations});
+  return derive_later(
+      {Derivation::Kind::scram, *identity_.password, challenge->salt, challenge->iterations});
 }
 
 BackendLogin::Need BackendLogin::on_gauss(std::string_view payload, bool sm3, std::string& out) {

@@ -5,12 +5,15 @@ namespace dwspool::login {
 LoginGuard::Answer LoginGuard::ask(const std::string& account, TimePoint now) {
   Account& entry = accounts_[account];
   switch (entry.state) {
-    case State::good: return Answer::go;
-    case State::probing: return Answer::wait;
+    case State::good:
+      return Answer::go;
+    case State::probing:
+      return Answer::wait;
     case State::held:
       if (now < entry.held_until) return Answer::held;
       break;
-    case State::unproven: break;
+    case State::unproven:
+      break;
   }
   entry.state = State::probing;
   return Answer::go;
@@ -36,9 +39,8 @@ void LoginGuard::on_no_verdict(const std::string& account) {
 
 TimePoint LoginGuard::held_until(const std::string& account) const {
   const auto found = accounts_.find(account);
-  return found != accounts_.end() && found->second.state == State::held
-             ? found->second.held_until
-             : never;
+  return found != accounts_.end() && found->second.state == State::held ? found->second.held_until
+                                                                        : never;
 }
 
 }  // namespace dwspool::login

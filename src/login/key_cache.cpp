@@ -25,8 +25,8 @@ std::optional<DerivedKeys> KeyCache::find(const std::string& account,
 }
 
 void KeyCache::store(const std::string& account, const Derivation& work, DerivedKeys keys) {
-  entries_.insert_or_assign(account, Entry{work.kind, work.salt, work.iterations,
-                                           digest_of(work), std::move(keys)});
+  entries_.insert_or_assign(
+      account, Entry{work.kind, work.salt, work.iterations, digest_of(work), std::move(keys)});
 }
 
 void KeyCache::forget(const std::string& account) {

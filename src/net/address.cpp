@@ -1,9 +1,9 @@
 #include "dwspool/net/address.h"
 
-#include <arpa/inet.h>
-
 #include <cstddef>
 #include <cstring>
+
+#include <arpa/inet.h>
 
 namespace dwspool::net {
 
@@ -42,31 +42,43 @@ std::optional<Address> Address::unix_path(std::string_view path) {
 std::string Address::host() const {
   char text[INET6_ADDRSTRLEN] = {};  // NOLINT(modernize-avoid-c-arrays): inet_ntop's
   switch (family()) {
-    case AF_INET: ::inet_ntop(AF_INET, &storage_.v4.sin_addr, text, sizeof(text)); return text;
-    case AF_INET6: ::inet_ntop(AF_INET6, &storage_.v6.sin6_addr, text, sizeof(text)); return text;
+    case AF_INET:
+      ::inet_ntop(AF_INET, &storage_.v4.sin_addr, text, sizeof(text));
+      return text;
+    case AF_INET6:
+      ::inet_ntop(AF_INET6, &storage_.v6.sin6_addr, text, sizeof(text));
+      return text;
     case AF_UNIX: {
       if (size_ <= offsetof(sockaddr_un, sun_path)) return {};
       const std::size_t length = size_ - offsetof(sockaddr_un, sun_path);
       return {storage_.local.sun_path, ::strnlen(storage_.local.sun_path, length)};
     }
-    default: return {};
+    default:
+      return {};
   }
 }
 
 std::uint16_t Address::port() const {
   switch (family()) {
-    case AF_INET: return ntohs(storage_.v4.sin_port);
-    case AF_INET6: return ntohs(storage_.v6.sin6_port);
-    default: return 0;
+    case AF_INET:
+      return ntohs(storage_.v4.sin_port);
+    case AF_INET6:
+      return ntohs(storage_.v6.sin6_port);
+    default:
+      return 0;
   }
 }
 
 std::string Address::text() const {
   switch (family()) {
-    case AF_INET: return host() + ":" + std::to_string(port());
-    case AF_INET6: return "[" + host() + "]:" + std::to_string(port());
-    case AF_UNIX: return host().empty() ? "unix" : "unix:" + host();
-    default: return "unknown";
+    case AF_INET:
+      return host() + ":" + std::to_string(port());
+    case AF_INET6:
+      return "[" + host() + "]:" + std::to_string(port());
+    case AF_UNIX:
+      return host().empty() ? "unix" : "unix:" + host();
+    default:
+      return "unknown";
   }
 }
 

@@ -1,12 +1,12 @@
 #include "dwspool/net/connector.h"
 
-#include <netdb.h>
-#include <sys/socket.h>
-
 #include <cerrno>
 #include <cstring>
 #include <optional>
 #include <vector>
+
+#include <netdb.h>
+#include <sys/socket.h>
 
 #include "dwspool/net/address.h"
 #include "dwspool/net/timer.h"

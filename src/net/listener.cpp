@@ -1,12 +1,12 @@
 #include "dwspool/net/listener.h"
 
-#include <netdb.h>
-#include <sys/socket.h>
-#include <sys/stat.h>
-
 #include <cerrno>
 #include <cstring>
 #include <stdexcept>
+
+#include <netdb.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
 
 namespace dwspool::net {
 namespace {
@@ -15,8 +15,7 @@ constexpr int accepts_per_event = 64;
 constexpr Duration pause_time = std::chrono::milliseconds{100};
 
 [[noreturn]] void refuse(const std::string& where, const char* what) {
-  throw std::runtime_error("cannot listen on " + where + ": " + what + ": " +
-                           std::strerror(errno));
+  throw std::runtime_error("cannot listen on " + where + ": " + what + ": " + std::strerror(errno));
 }
 
 void set_flag(int fd, int level, int option, int value) {
@@ -106,7 +105,7 @@ void Listener::listen_unix(const ListenOptions& options) {
   const std::string path = options.unix_dir + "/.s.PGSQL." + std::to_string(options.port);
   const std::optional<Address> address = Address::unix_path(path);
   if (!address) throw std::runtime_error("cannot listen on " + path + ": the path is too long");
-  struct stat status{};
+  struct stat status {};
   if (::lstat(path.c_str(), &status) == 0) {
     errno = EADDRINUSE;
     if (!S_ISSOCK(status.st_mode) || somebody_listens(*address)) refuse(path, "bind");

@@ -35,7 +35,9 @@ Loop::~Loop() {
   uv_loop_close(&loop_);
 }
 
-void Loop::run() { uv_run(&loop_, UV_RUN_DEFAULT); }
+void Loop::run() {
+  uv_run(&loop_, UV_RUN_DEFAULT);
+}
 
 void Loop::refresh_now() {
   now_ = TimePoint(Duration(static_cast<std::int64_t>(uv_hrtime())));

@@ -1,16 +1,16 @@
 #include "dwspool/net/socket.h"
 
-#include <fcntl.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
-#include <sys/socket.h>
-#include <sys/uio.h>
-
 #include <algorithm>
 #include <cerrno>
 #include <cstddef>
 #include <stdexcept>
 #include <string>
+
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
 
 namespace dwspool::net {
 namespace {
@@ -100,8 +100,8 @@ UniqueFd Socket::release() {
 
 void set_tcp_options(int fd, const KeepAliveOptions& keepalive) {
   const auto seconds = [](Duration d) {
-    return static_cast<int>(std::max<std::int64_t>(
-        1, std::chrono::duration_cast<std::chrono::seconds>(d).count()));
+    return static_cast<int>(
+        std::max<std::int64_t>(1, std::chrono::duration_cast<std::chrono::seconds>(d).count()));
   };
   set_option(fd, IPPROTO_TCP, TCP_NODELAY, 1);
   if (keepalive.idle <= Duration::zero()) return;

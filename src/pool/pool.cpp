@@ -106,7 +106,10 @@ void Pool::want_more(TimePoint now) {
   if (denied_ == Denied::all || (denied_ == Denied::without_reserve && !reserve)) return;
   asked_reserve_ = reserve;
   slot_requested_ = true;
-  actions_.push_back({.kind = Action::Kind::need_slot, .client = {}, .backend = {}, .slot = 0,
+  actions_.push_back({.kind = Action::Kind::need_slot,
+                      .client = {},
+                      .backend = {},
+                      .slot = 0,
                       .reserve = reserve});
 }
 
@@ -140,7 +143,9 @@ void Pool::give_back(Slot slot, TimePoint foreign_since, TimePoint now) {
   make_available(slot, foreign_since, now);
 }
 
-void Pool::give_back_dirty(Slot slot) { transit(slot, SlotEvent::give_back_dirty); }
+void Pool::give_back_dirty(Slot slot) {
+  transit(slot, SlotEvent::give_back_dirty);
+}
 
 void Pool::on_cleaned(Slot slot, TimePoint foreign_since, TimePoint now) {
   transit(slot, SlotEvent::cleaned);

@@ -4,10 +4,12 @@
 #include <cstring>
 
 #include "dwspool/base/text.h"
+
+#include "dwspool/wire/frame.h"
+
 #include "dwspool/proxy/front_conn.h"
 #include "dwspool/proxy/pool_context.h"
 #include "dwspool/proxy/worker.h"
-#include "dwspool/wire/frame.h"
 
 namespace dwspool::proxy {
 namespace {

@@ -1,11 +1,14 @@
 // Opening a backend: the lock-out guard is asked, the coordinators are tried in turn, and the
 // log-in machine is fed.
-#include "dwspool/auth/digest.h"
 #include "dwspool/base/text.h"
+
+#include "dwspool/wire/sqlstate.h"
+
+#include "dwspool/auth/digest.h"
+
 #include "dwspool/proxy/back_conn.h"
 #include "dwspool/proxy/pool_context.h"
 #include "dwspool/proxy/worker.h"
-#include "dwspool/wire/sqlstate.h"
 
 namespace dwspool::proxy {
 namespace {
@@ -20,12 +23,16 @@ constexpr Duration refused_pause = std::chrono::seconds{1};
 
 metrics::OpenFailure failure_label(login::Failure failure) {
   switch (failure) {
-    case login::Failure::credentials: return metrics::OpenFailure::credentials;
-    case login::Failure::refused: return metrics::OpenFailure::refused;
-    case login::Failure::unavailable: return metrics::OpenFailure::unavailable;
+    case login::Failure::credentials:
+      return metrics::OpenFailure::credentials;
+    case login::Failure::refused:
+      return metrics::OpenFailure::refused;
+    case login::Failure::unavailable:
+      return metrics::OpenFailure::unavailable;
     case login::Failure::old_protocol:
     case login::Failure::unsupported:
-    case login::Failure::protocol_error: break;
+    case login::Failure::protocol_error:
+      break;
   }
   return metrics::OpenFailure::protocol;
 }
@@ -51,9 +58,9 @@ BackConn::BackConn(Worker& worker, BackendId id, PoolContext& pool, BackendTrans
   core_.reported = worker.reported().intern(session::ReportedSet(*core_.reported));
   core_.applied = worker.settings().intern(session::SettingSet(*core_.applied));
   core_.statements.move_to(worker.statements());
-  coordinator_metrics_ = worker.hub().metrics.coordinator(
-      worker.index(), pool.route.cluster->name,
-      pool.route.cluster->coordinators[coordinator_].label());
+  coordinator_metrics_ =
+      worker.hub().metrics.coordinator(worker.index(), pool.route.cluster->name,
+                                       pool.route.cluster->coordinators[coordinator_].label());
   coordinator_metrics_->connections.add(1);
   counted_open_ = true;
   socket_ = std::make_unique<net::Socket>(worker.loop(), std::move(transfer.fd), *this);
@@ -88,7 +95,8 @@ void BackConn::ask_guard() {
       worker.remove_backend(id_);
       return;
     }
-    case login::LoginGuard::Answer::held: break;
+    case login::LoginGuard::Answer::held:
+      break;
   }
   wire::ErrorReport report = answer.report;
   report.hint =
@@ -110,13 +118,13 @@ void BackConn::try_coordinator() {
   in_.release();
   out_.release();
   broken_ = false;
-  opening_->connector = std::make_unique<net::Connector>(
-      worker_.loop(), coordinator.host, coordinator.port,
-      [this](UniqueFd fd, const std::string& error) {
-        Worker& worker = worker_;
-        on_connected(std::move(fd), error);
-        worker.settle();
-      });
+  opening_->connector =
+      std::make_unique<net::Connector>(worker_.loop(), coordinator.host, coordinator.port,
+                                       [this](UniqueFd fd, const std::string& error) {
+                                         Worker& worker = worker_;
+                                         on_connected(std::move(fd), error);
+                                         worker.settle();
+                                       });
 }
 
 void BackConn::on_connected(UniqueFd fd, const std::string& error) {
@@ -125,8 +133,8 @@ void BackConn::on_connected(UniqueFd fd, const std::string& error) {
     return;
   }
   const config::Cluster& cluster = *pool_.route.cluster;
-  net::set_tcp_options(fd.get(), {cluster.keepalive.idle, cluster.keepalive.interval,
-                                  cluster.keepalive.count});
+  net::set_tcp_options(
+      fd.get(), {cluster.keepalive.idle, cluster.keepalive.interval, cluster.keepalive.count});
   socket_ = std::make_unique<net::Socket>(worker_.loop(), std::move(fd), *this);
   login::Identity identity;
   identity.user = pool_.route.user;
@@ -150,11 +158,13 @@ void BackConn::on_connected(UniqueFd fd, const std::string& error) {
 
 void BackConn::on_login_progress(login::BackendLogin::Need need) {
   switch (need) {
-    case login::BackendLogin::Need::input: return;
+    case login::BackendLogin::Need::input:
+      return;
     case login::BackendLogin::Need::derivation:
       if (opening_->login->state() == login::BackendLogin::State::deriving) derive_keys();
       return;
-    case login::BackendLogin::Need::nothing: break;
+    case login::BackendLogin::Need::nothing:
+      break;
   }
   if (opening_->login->state() == login::BackendLogin::State::done) {
     on_logged_in();
@@ -206,13 +216,12 @@ void BackConn::on_logged_in() {
   counted_open_ = true;
   worker_.metrics().backends_opened.add();
   worker_.metrics().backend_open_seconds.observe(worker_.now() - opening_since_);
-  worker_.hub().log.write(
-      LogLevel::debug, "backend.opened", "a backend has logged in",
-      {{"coordinator", pool_.route.cluster->coordinators[coordinator_].label()},
-       {"database", printable(pool_.database)},
-       {"user", printable(pool_.route.user)},
-       {"method", login.method()},
-       {"dialect", to_string(core_.dialect)}});
+  worker_.hub().log.write(LogLevel::debug, "backend.opened", "a backend has logged in",
+                          {{"coordinator", pool_.route.cluster->coordinators[coordinator_].label()},
+                           {"database", printable(pool_.database)},
+                           {"user", printable(pool_.route.user)},
+                           {"method", login.method()},
+                           {"dialect", to_string(core_.dialect)}});
   for (const std::string& notice : login.notices()) {
     worker_.hub().log.write_limited(
         LogLevel::warning, "backend.login_notice", "the server says at log-in: " + notice,

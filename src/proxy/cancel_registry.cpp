@@ -1,7 +1,8 @@
 #include "dwspool/proxy/cancel_registry.h"
 
-#include "dwspool/auth/digest.h"
 #include "dwspool/wire/cursor.h"
+
+#include "dwspool/auth/digest.h"
 
 namespace dwspool::proxy {
 namespace {

@@ -4,10 +4,12 @@
 #include <cstring>
 
 #include "dwspool/base/text.h"
+
+#include "dwspool/wire/sqlstate.h"
+
 #include "dwspool/proxy/back_conn.h"
 #include "dwspool/proxy/pool_context.h"
 #include "dwspool/proxy/worker.h"
-#include "dwspool/wire/sqlstate.h"
 
 namespace dwspool::proxy {
 namespace {
@@ -124,7 +126,8 @@ bool FrontConn::run(Next next, std::string_view& in) {
       case Next::close:
         if (!flush()) return false;
         return finish();
-      case Next::need_backend: break;
+      case Next::need_backend:
+        break;
     }
     if (!acquire()) {
       note_requests();
@@ -137,8 +140,7 @@ bool FrontConn::run(Next next, std::string_view& in) {
 
 // False when the client has to wait.
 bool FrontConn::acquire() {
-  const std::optional<BackendId> granted =
-      pool_->pool.acquire(id_, last_backend_, worker_.now());
+  const std::optional<BackendId> granted = pool_->pool.acquire(id_, last_backend_, worker_.now());
   worker_.touch(*pool_);
   if (!granted) {
     waiting_ = true;
@@ -325,9 +327,8 @@ void FrontConn::update_interest() {
     socket_.watch(true, !out_.empty());
     return;
   }
-  const bool input_full =
-      in_.size() >= input_limit &&
-      (session_ == nullptr || session_->client_bytes_wanted() <= in_.size());
+  const bool input_full = in_.size() >= input_limit &&
+                          (session_ == nullptr || session_->client_bytes_wanted() <= in_.size());
   const bool readable = !input_full && out_.size() < output_limit &&
                         (backend_ == nullptr || !backend_->output_full());
   socket_.watch(readable, !out_.empty());

@@ -1,12 +1,15 @@
 // A client from its first byte until its session begins.
 #include <array>
 
-#include "dwspool/auth/digest.h"
 #include "dwspool/base/text.h"
+
+#include "dwspool/wire/sqlstate.h"
+
+#include "dwspool/auth/digest.h"
+
 #include "dwspool/proxy/front_conn.h"
 #include "dwspool/proxy/pool_context.h"
 #include "dwspool/proxy/worker.h"
-#include "dwspool/wire/sqlstate.h"
 
 namespace dwspool::proxy {
 namespace {
@@ -15,9 +18,12 @@ constexpr std::size_t nonce_bytes = 24;
 
 auth::ClientMethod method_of(config::AuthMethod method) {
   switch (method) {
-    case config::AuthMethod::trust: return auth::ClientMethod::trust;
-    case config::AuthMethod::md5: return auth::ClientMethod::md5;
-    case config::AuthMethod::scram_sha_256: break;
+    case config::AuthMethod::trust:
+      return auth::ClientMethod::trust;
+    case config::AuthMethod::md5:
+      return auth::ClientMethod::md5;
+    case config::AuthMethod::scram_sha_256:
+      break;
   }
   return auth::ClientMethod::scram_sha_256;
 }
@@ -38,12 +44,13 @@ bool FrontConn::process_startup(std::string_view& in) {
         return finish();
       }
       // check_login has asked for the proof, or needs none.
-      need = startup_->state() == session::StartupFlow::State::accepted ? Need::accepted
-                                                                        : Need::input;
+      need =
+          startup_->state() == session::StartupFlow::State::accepted ? Need::accepted : Need::input;
     }
     switch (need) {
       case Need::input:
-      case Need::user: return flush();
+      case Need::user:
+        return flush();
       case Need::cancel:
         worker_.metrics().cancels_received.add();
         lingering_ = true;  // nothing more is said on this connection
@@ -52,8 +59,8 @@ bool FrontConn::process_startup(std::string_view& in) {
         return false;
       case Need::close: {
         const bool password = startup_->password_refused();
-        count(worker_, password ? metrics::Refusal::password
-                                : metrics::Refusal::protocol_violation);
+        count(worker_,
+              password ? metrics::Refusal::password : metrics::Refusal::protocol_violation);
         worker_.hub().log.write_limited(
             LogLevel::info, password ? "client.login_refused" : "client.protocol_violation",
             password ? "a client could not prove its password"
@@ -103,8 +110,7 @@ bool FrontConn::check_login() {
   request.method = method_of(user != nullptr && user->auth ? *user->auth : config.auth_method);
   if (request.method == auth::ClientMethod::trust && user == nullptr) {
     count(worker_, metrics::Refusal::unknown_user);
-    static_cast<void>(
-        startup_->refuse(session::password_failed_report(user_), worker_.output()));
+    static_cast<void>(startup_->refuse(session::password_failed_report(user_), worker_.output()));
     return false;
   }
   request.user = user_;
@@ -113,8 +119,7 @@ bool FrontConn::check_login() {
   request.mock_secret = hub.mock_secret;
   const session::StartupFlow::Need need =
       startup_->authenticate(std::move(request), worker_.output());
-  return need == session::StartupFlow::Need::input ||
-         need == session::StartupFlow::Need::accepted;
+  return need == session::StartupFlow::Need::input || need == session::StartupFlow::Need::accepted;
 }
 
 // The client has proven who it is. False when the connection must not be used by the caller any
@@ -127,7 +132,8 @@ bool FrontConn::start_session() {
     count(worker_, metrics::Refusal::unknown_database);
     report.sqlstate = wire::sqlstate::invalid_catalog_name;
     report.message = "database \"" + printable(database) + "\" does not exist";
-    report.hint = "The configuration of dwspool has no database of that name, and none named \"*\".";
+    report.hint =
+        "The configuration of dwspool has no database of that name, and none named \"*\".";
   } else if (!startup_->settings().error.empty()) {
     report.sqlstate = wire::sqlstate::invalid_parameter_value;
     report.message = startup_->settings().error;
@@ -147,10 +153,9 @@ bool FrontConn::start_session() {
   startup_.reset();
   worker_.metrics().logins_succeeded.add();
   worker_.metrics().login_seconds.observe(worker_.now() - accepted_at_);
-  worker_.hub().log.write(LogLevel::debug, "client.logged_in", "a client has logged in",
-                          {{"client", peer_.text()},
-                           {"user", printable(user_)},
-                           {"database", printable(database)}});
+  worker_.hub().log.write(
+      LogLevel::debug, "client.logged_in", "a client has logged in",
+      {{"client", peer_.text()}, {"user", printable(user_)}, {"database", printable(database)}});
   std::string_view nothing;
   const session::Next next = session_->start(worker_.output());
   return run(next, nothing);
@@ -164,6 +169,8 @@ void FrontConn::on_login_timeout() {
   destroy();
 }
 
-void FrontConn::on_cancel_done() { destroy(); }
+void FrontConn::on_cancel_done() {
+  destroy();
+}
 
 }  // namespace dwspool::proxy

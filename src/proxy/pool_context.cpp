@@ -49,8 +49,8 @@ std::optional<Route> make_route(const config::Config& config, const std::string&
   // The nearest that names a user wins: the database, the user's entry, the cluster's conninfo.
   if (!entry->backend_user.empty()) {
     route.user = entry->backend_user;
-    route.password = entry->backend_password ? entry->backend_password
-                                             : known_password(config, route.user);
+    route.password =
+        entry->backend_password ? entry->backend_password : known_password(config, route.user);
     user_entry = config.find_user(route.user);
   } else if (user_entry != nullptr && !user_entry->backend_user.empty()) {
     route.user = user_entry->backend_user;

@@ -45,9 +45,8 @@ std::shared_ptr<SlotAccount> SlotLedger::account(const std::string& pool, std::u
   std::weak_ptr<SlotAccount>& entry = accounts_[pool];
   std::shared_ptr<SlotAccount> account = entry.lock();
   if (!account) {
-    std::erase_if(accounts_, [&](const auto& known) {
-      return known.first != pool && known.second.expired();
-    });
+    std::erase_if(accounts_,
+                  [&](const auto& known) { return known.first != pool && known.second.expired(); });
     account = std::make_shared<SlotAccount>(workers_, limit, reserve);
     accounts_[pool] = account;
   }

@@ -2,11 +2,14 @@
 
 #include <algorithm>
 
-#include "dwspool/auth/digest.h"
 #include "dwspool/base/text.h"
-#include "dwspool/net/work.h"
+
 #include "dwspool/wire/cursor.h"
 #include "dwspool/wire/sqlstate.h"
+
+#include "dwspool/auth/digest.h"
+
+#include "dwspool/net/work.h"
 
 namespace dwspool::proxy {
 namespace {
@@ -32,13 +35,14 @@ Worker::Worker(Hub& hub, std::size_t index, std::vector<std::unique_ptr<Worker>>
     old_protocol_.push_back(std::make_unique<bool[]>(cluster.coordinators.size()));  // NOLINT
   }
   next_housekeeping_ = loop_.now() + housekeeping;
-  metrics_->heartbeat.set(std::chrono::duration_cast<std::chrono::seconds>(
-                              loop_.now().time_since_epoch())
-                              .count());
+  metrics_->heartbeat.set(
+      std::chrono::duration_cast<std::chrono::seconds>(loop_.now().time_since_epoch()).count());
   arm(next_housekeeping_);
 }
 
-Worker::~Worker() { *alive_ = false; }
+Worker::~Worker() {
+  *alive_ = false;
+}
 
 double Worker::random_unit() {
   random_state_ ^= random_state_ << 13U;
@@ -76,9 +80,8 @@ void Worker::add_client(UniqueFd fd, const net::Address& peer) {
     const config::KeepAlive& keepalive = hub_.config->client_keepalive;
     net::set_tcp_options(fd.get(), {keepalive.idle, keepalive.interval, keepalive.count});
   }
-  const FrontConn& client = clients_.emplace([&](ClientId id) {
-    return std::make_unique<FrontConn>(*this, id, std::move(fd), peer);
-  });
+  const FrontConn& client = clients_.emplace(
+      [&](ClientId id) { return std::make_unique<FrontConn>(*this, id, std::move(fd), peer); });
   const TimePoint deadline = deadline_after(now(), hub_.config->client_login_timeout);
   while (!logins_.empty()) {
     const FrontConn* oldest = find_client(logins_.front().second);
@@ -186,12 +189,18 @@ void Worker::do_actions(PoolContext& pool) {
             pool.pool.give_back(backend->slot(), pool.slots->foreign_wait(index_), now());
           }
           break;
-        case pool::Action::Kind::open: open_backend(pool, action.slot); break;
+        case pool::Action::Kind::open:
+          open_backend(pool, action.slot);
+          break;
         case pool::Action::Kind::close:
           if (backend != nullptr) backend->close();
           break;
-        case pool::Action::Kind::need_slot: request_slot(pool, action.reserve); break;
-        case pool::Action::Kind::free_slot: free_slot(pool); break;
+        case pool::Action::Kind::need_slot:
+          request_slot(pool, action.reserve);
+          break;
+        case pool::Action::Kind::free_slot:
+          free_slot(pool);
+          break;
         case pool::Action::Kind::surrender:
           if (backend != nullptr) surrender(pool, action.backend);
           break;
@@ -219,8 +228,8 @@ void Worker::do_actions(PoolContext& pool) {
 
 wire::ErrorReport Worker::timeout_report(const PoolContext& pool, bool at_login) {
   wire::ErrorReport report;
-  report.sqlstate = at_login ? wire::sqlstate::cannot_connect_now
-                             : wire::sqlstate::connection_failure;
+  report.sqlstate =
+      at_login ? wire::sqlstate::cannot_connect_now : wire::sqlstate::connection_failure;
   report.message = "no connection to the database server could be had in time";
   if (!pool.last_failure.empty()) {
     report.detail = "The last attempt to connect failed: " + pool.last_failure;
@@ -228,8 +237,9 @@ wire::ErrorReport Worker::timeout_report(const PoolContext& pool, bool at_login)
   } else {
     report.detail = "All connections of the pool (pool_size " +
                     std::to_string(pool.route.settings.size) + ") were in use.";
-    report.hint = "Nothing was sent to the server. Raise pool_size or queue_timeout, or use "
-                  "shorter transactions.";
+    report.hint =
+        "Nothing was sent to the server. Raise pool_size or queue_timeout, or use "
+        "shorter transactions.";
   }
   return report;
 }

@@ -14,9 +14,9 @@ namespace be = wire::backend;
 
 // What DISCARD ALL does, in statements that every DWS has. Temporary tables stay: a backend with
 // any is closed instead (doc/dws.md).
-constexpr std::array<std::string_view, 5> dws_reset = {
-    "SET SESSION AUTHORIZATION DEFAULT", "RESET ALL", "CLOSE ALL", "DEALLOCATE ALL",
-    "SELECT pg_advisory_unlock_all()"};
+constexpr std::array<std::string_view, 5> dws_reset = {"SET SESSION AUTHORIZATION DEFAULT",
+                                                       "RESET ALL", "CLOSE ALL", "DEALLOCATE ALL",
+                                                       "SELECT pg_advisory_unlock_all()"};
 
 }  // namespace
 
@@ -165,7 +165,8 @@ Cleaner::State Cleaner::on_frame(char type, std::string_view body, Output& out) 
       out.to_server.copy(bytes);
       return state_;
     }
-    default: return state_;
+    default:
+      return state_;
   }
 }
 

@@ -1,10 +1,11 @@
 // What the client sends: cut into messages, answered here or passed to the backend.
 #include <algorithm>
 
-#include "dwspool/session/session.h"
 #include "dwspool/sql/lexer.h"
 #include "dwspool/sql/quote.h"
 #include "dwspool/wire/sqlstate.h"
+
+#include "dwspool/session/session.h"
 
 namespace dwspool::session {
 namespace {
@@ -18,15 +19,28 @@ constexpr std::size_t bind_names_limit = 16384;
 // Above this, a message goes on in pieces; below, it is passed on as a whole.
 constexpr std::size_t stream_copy_above = 16384;
 
-constexpr std::uint32_t bits(sql::Effect effect) { return static_cast<std::uint32_t>(effect); }
+constexpr std::uint32_t bits(sql::Effect effect) {
+  return static_cast<std::uint32_t>(effect);
+}
 
 constexpr bool is_known(char type) {
   switch (type) {
-    case fe::bind: case fe::close: case fe::copy_data: case fe::copy_done: case fe::copy_fail:
-    case fe::describe: case fe::execute: case fe::flush: case fe::function_call: case fe::parse:
-    case fe::query: case fe::sync: case fe::terminate:
+    case fe::bind:
+    case fe::close:
+    case fe::copy_data:
+    case fe::copy_done:
+    case fe::copy_fail:
+    case fe::describe:
+    case fe::execute:
+    case fe::flush:
+    case fe::function_call:
+    case fe::parse:
+    case fe::query:
+    case fe::sync:
+    case fe::terminate:
       return true;
-    default: return false;
+    default:
+      return false;
   }
 }
 
@@ -58,9 +72,9 @@ Next Session::on_client(std::string_view& in, Output& out) {
     const wire::FrameView view = wire::peek_frame(in);
     if (view.status == wire::FrameStatus::incomplete) return Next::need_input;
     if (!is_known(view.type)) {
-      return protocol_violation("invalid frontend message type " +
-                                    std::to_string(static_cast<unsigned char>(view.type)),
-                                out);
+      return protocol_violation(
+          "invalid frontend message type " + std::to_string(static_cast<unsigned char>(view.type)),
+          out);
     }
     if (view.status == wire::FrameStatus::bad ||
         (!is_large(view.type) && view.total > small_message_limit + 1)) {
@@ -95,20 +109,27 @@ Next Session::need_backend(bool& consumed) {
 
 Next Session::on_client_frame(const wire::Frame& frame, Output& out, bool& consumed) {
   switch (frame.type) {
-    case fe::query: return on_query(frame, out, consumed);
+    case fe::query:
+      return on_query(frame, out, consumed);
     case fe::parse:
     case fe::bind:
     case fe::describe:
     case fe::execute:
     case fe::close:
     case fe::sync:
-    case fe::flush: return on_extended(frame, out, consumed);
+    case fe::flush:
+      return on_extended(frame, out, consumed);
     case fe::copy_data:
     case fe::copy_done:
-    case fe::copy_fail: return on_copy_message(frame, out);
-    case fe::terminate: state_ = SessionState::ended; return Next::close;
-    case fe::function_call: break;
-    default: break;
+    case fe::copy_fail:
+      return on_copy_message(frame, out);
+    case fe::terminate:
+      state_ = SessionState::ended;
+      return Next::close;
+    case fe::function_call:
+      break;
+    default:
+      break;
   }
   // FunctionCall
   if (skip_to_sync_) return Next::need_input;

@@ -1,6 +1,7 @@
 // The extended protocol: Parse, Bind, Describe, Execute, Close, Flush and Sync.
-#include "dwspool/session/session.h"
 #include "dwspool/wire/writer.h"
+
+#include "dwspool/session/session.h"
 
 namespace dwspool::session {
 namespace {
@@ -23,10 +24,18 @@ Next Session::on_extended(const wire::Frame& frame, Output& out, bool& consumed)
   flush_deferred_begin(false, out);
   work_sent_ = true;
   switch (frame.type) {
-    case fe::parse: on_parse(frame, out); break;
-    case fe::bind: on_bind(frame.bytes, frame.bytes.size(), out); break;
-    case fe::describe: on_describe(frame, out); break;
-    case fe::close: on_close(frame, out); break;
+    case fe::parse:
+      on_parse(frame, out);
+      break;
+    case fe::bind:
+      on_bind(frame.bytes, frame.bytes.size(), out);
+      break;
+    case fe::describe:
+      on_describe(frame, out);
+      break;
+    case fe::close:
+      on_close(frame, out);
+      break;
     default:  // Execute
       push(ReplyKind::execute);
       forward(frame.bytes, out);
@@ -80,9 +89,8 @@ void Session::parse_named(const wire::Frame& frame, const wire::ParseMessage& me
     push(ReplyKind::parse, false, no_statement);
     return;
   }
-  const PreparedPtr statement = context_->statements.intern(
-      message.query, message.types,
-      [this](std::string_view query) {
+  const PreparedPtr statement =
+      context_->statements.intern(message.query, message.types, [this](std::string_view query) {
         const sql::Statement seen = recognize(query);
         sql::Effects effects = seen.effects;
         if (seen.kind == sql::StatementKind::set || seen.kind == sql::StatementKind::reset) {

@@ -2,9 +2,10 @@
 // needed, in a transaction that was lost, and for statements that a backend holds already.
 #include <string>
 
-#include "dwspool/session/session.h"
 #include "dwspool/wire/sqlstate.h"
 #include "dwspool/wire/writer.h"
+
+#include "dwspool/session/session.h"
 
 namespace dwspool::session {
 namespace {
@@ -12,7 +13,8 @@ namespace {
 wire::ErrorReport failed_transaction_report() {
   wire::ErrorReport report;
   report.sqlstate = wire::sqlstate::in_failed_sql_transaction;
-  report.message = "current transaction is aborted, commands ignored until end of transaction block";
+  report.message =
+      "current transaction is aborted, commands ignored until end of transaction block";
   return report;
 }
 
@@ -57,8 +59,8 @@ bool Session::answer_query_locally(const wire::Frame& /*frame*/, const sql::Stat
   }
   if (lost_transaction_) return answer_in_lost_transaction(statement, out);
 
-  const bool quiet = backend_ == nullptr || (backend_->replies.quiet() &&
-                                             backend_->status == wire::TxStatus::idle);
+  const bool quiet = backend_ == nullptr ||
+                     (backend_->replies.quiet() && backend_->status == wire::TxStatus::idle);
   if (!quiet || !context_->config.defer_begin) return false;
   if (deferred_begin_.empty()) {
     if (!statement.is_only(sql::StatementKind::begin)) return false;
@@ -108,7 +110,8 @@ void Session::flush_local_replies(Output& out) {
         ++out.queries;
         if (backend_->status == wire::TxStatus::idle) ++out.transactions;
         break;
-      case ReplyKind::copy_end: break;
+      case ReplyKind::copy_end:
+        break;
       case ReplyKind::query:
       case ReplyKind::function:
       case ReplyKind::parse:
@@ -116,7 +119,8 @@ void Session::flush_local_replies(Output& out) {
       case ReplyKind::describe:
       case ReplyKind::execute:
       case ReplyKind::close:
-      case ReplyKind::sync: break;
+      case ReplyKind::sync:
+        break;
     }
     out.to_client.copy(bytes);
     replies.pop();
@@ -147,8 +151,7 @@ Next Session::on_extended_locally(const wire::Frame& frame, Output& out, bool& c
     switch (frame.type) {
       case wire::frontend::parse: {
         const auto message = wire::read_parse(frame.body());
-        const sql::Statement statement =
-            message ? recognize(message->query) : sql::Statement{};
+        const sql::Statement statement = message ? recognize(message->query) : sql::Statement{};
         const bool ends = statement.is_only(sql::StatementKind::rollback) ||
                           statement.is_only(sql::StatementKind::commit);
         if (ends && message->name.empty()) {
@@ -177,7 +180,8 @@ Next Session::on_extended_locally(const wire::Frame& frame, Output& out, bool& c
       case wire::frontend::close:
         wire::append_empty(bytes, wire::backend::close_complete);
         break;
-      default: break;
+      default:
+        break;
     }
     if (bytes.empty()) {
       send_error(failed_transaction_report(), out);

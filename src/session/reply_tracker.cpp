@@ -15,15 +15,21 @@ constexpr bool is_request(ReplyKind kind) {
 std::optional<ReplyKind> answered_by(char message_type) {
   namespace be = wire::backend;
   switch (message_type) {
-    case be::parse_complete: return ReplyKind::parse;
-    case be::bind_complete: return ReplyKind::bind;
-    case be::close_complete: return ReplyKind::close;
+    case be::parse_complete:
+      return ReplyKind::parse;
+    case be::bind_complete:
+      return ReplyKind::bind;
+    case be::close_complete:
+      return ReplyKind::close;
     case be::row_description:
-    case be::no_data: return ReplyKind::describe;
+    case be::no_data:
+      return ReplyKind::describe;
     case be::command_complete:
     case be::empty_query_response:
-    case be::portal_suspended: return ReplyKind::execute;
-    default: return std::nullopt;
+    case be::portal_suspended:
+      return ReplyKind::execute;
+    default:
+      return std::nullopt;
   }
 }
 
@@ -73,7 +79,8 @@ bool ReplyTracker::on_ready() {
   switch (head().kind) {
     case ReplyKind::query:
     case ReplyKind::function:
-    case ReplyKind::sync: break;
+    case ReplyKind::sync:
+      break;
     case ReplyKind::parse:
     case ReplyKind::bind:
     case ReplyKind::describe:
@@ -82,7 +89,8 @@ bool ReplyTracker::on_ready() {
     case ReplyKind::local_parse_complete:
     case ReplyKind::local_close_complete:
     case ReplyKind::local_deallocate:
-    case ReplyKind::copy_end: return false;
+    case ReplyKind::copy_end:
+      return false;
   }
   pop();
   return true;

@@ -2,10 +2,12 @@
 #include <algorithm>
 
 #include "dwspool/base/text.h"
-#include "dwspool/session/session.h"
+
 #include "dwspool/sql/quote.h"
 #include "dwspool/wire/sqlstate.h"
 #include "dwspool/wire/writer.h"
+
+#include "dwspool/session/session.h"
 
 namespace dwspool::session {
 namespace {
@@ -87,9 +89,12 @@ Next Session::on_server_frame(const wire::Frame& frame, Output& out) {
     return Next::need_input;
   }
   switch (frame.type) {
-    case be::ready_for_query: return on_ready_for_query(frame, out);
-    case be::error_response: return on_error_response(frame, out);
-    case be::parameter_status: return on_parameter_status(frame, out);
+    case be::ready_for_query:
+      return on_ready_for_query(frame, out);
+    case be::error_response:
+      return on_error_response(frame, out);
+    case be::parameter_status:
+      return on_parameter_status(frame, out);
     case be::notice_response:
     case be::notification_response:
       if (state_ == SessionState::attached) out.to_client.add(frame.bytes);
@@ -369,8 +374,7 @@ void Session::on_transaction_end() {
   if (backend_->reported != reported_mark_) carry_reported();
   if (!ended) return;
   watch_tags_ = false;
-  if ((ended->committed && ended->rolled_back) ||
-      (ended->savepoints && !ended->changes.empty())) {
+  if ((ended->committed && ended->rolled_back) || (ended->savepoints && !ended->changes.empty())) {
     // Which of the changes hold cannot be told.
     if (context_->config.mode == PoolMode::automatic) {
       pins_ |= static_cast<std::uint32_t>(sql::Effect::changes_setting);

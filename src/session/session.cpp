@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "dwspool/base/text.h"
+
 #include "dwspool/sql/quote.h"
 #include "dwspool/wire/sqlstate.h"
 
@@ -28,12 +29,18 @@ wire::ErrorReport session_lost_report(std::string_view cause) {
 
 std::string_view to_string(SessionState state) {
   switch (state) {
-    case SessionState::starting: return "starting";
-    case SessionState::idle: return "idle";
-    case SessionState::waiting: return "waiting";
-    case SessionState::syncing: return "syncing";
-    case SessionState::attached: return "attached";
-    case SessionState::ended: return "ended";
+    case SessionState::starting:
+      return "starting";
+    case SessionState::idle:
+      return "idle";
+    case SessionState::waiting:
+      return "waiting";
+    case SessionState::syncing:
+      return "syncing";
+    case SessionState::attached:
+      return "attached";
+    case SessionState::ended:
+      return "ended";
   }
   return "?";
 }
@@ -209,10 +216,9 @@ wire::TxStatus Session::client_status() const {
 Next Session::drain(Output& out) {
   draining_ = true;
   if (state_ == SessionState::ended) return Next::close;
-  const bool between =
-      state_ == SessionState::idle ||
-      (state_ == SessionState::attached && backend_->replies.quiet() &&
-       backend_->status == wire::TxStatus::idle);
+  const bool between = state_ == SessionState::idle ||
+                       (state_ == SessionState::attached && backend_->replies.quiet() &&
+                        backend_->status == wire::TxStatus::idle);
   if (!between || client_stream_left_ > 0 || failure_) return Next::need_input;
   wire::ErrorReport report;
   report.sqlstate = wire::sqlstate::admin_shutdown;
@@ -268,10 +274,8 @@ Next Session::on_backend_lost(std::string_view cause, Output& out) {
   server_stream_left_ = 0;
   state_ = SessionState::idle;
 
-  const bool in_transaction =
-      begin_sent_ || lost.status != wire::TxStatus::idle || begin_failed_;
-  const retry::Outcome outcome =
-      retry::judge({work_sent_, in_transaction, may_have_committed_});
+  const bool in_transaction = begin_sent_ || lost.status != wire::TxStatus::idle || begin_failed_;
+  const retry::Outcome outcome = retry::judge({work_sent_, in_transaction, may_have_committed_});
   const bool stateful = context_->config.mode == PoolMode::session || pins_ != 0;
   wire::ErrorReport report = retry::describe(outcome, cause);
   if (stateful && outcome != retry::Outcome::in_doubt) report = session_lost_report(cause);

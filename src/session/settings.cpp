@@ -5,6 +5,7 @@
 #include <functional>
 
 #include "dwspool/base/text.h"
+
 #include "dwspool/sql/quote.h"
 
 namespace dwspool::session {
@@ -31,8 +32,9 @@ std::string set_statement(const SettingSet::Entry& entry) {
 }  // namespace
 
 const std::string* SettingSet::find(std::string_view name) const {
-  const auto found = std::lower_bound(entries_.begin(), entries_.end(), name,
-                                      [](const Entry& e, std::string_view n) { return e.name < n; });
+  const auto found =
+      std::lower_bound(entries_.begin(), entries_.end(), name,
+                       [](const Entry& e, std::string_view n) { return e.name < n; });
   return found != entries_.end() && found->name == name ? &found->value : nullptr;
 }
 
@@ -141,8 +143,8 @@ StartupSettings settings_of(const wire::StartupMessage& message) {
 
 bool is_settable(std::string_view reported_name) {
   static constexpr std::array<std::string_view, 7> fixed = {
-      "server_version",  "server_encoding", "integer_datetimes",      "is_superuser",
-      "is_sysadmin",     "in_hot_standby",  "session_authorization"};
+      "server_version", "server_encoding", "integer_datetimes",    "is_superuser",
+      "is_sysadmin",    "in_hot_standby",  "session_authorization"};
   for (const std::string_view name : fixed) {
     if (equals_ignore_case(reported_name, name)) return false;
   }

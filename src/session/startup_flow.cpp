@@ -3,6 +3,7 @@
 #include <vector>
 
 #include "dwspool/base/text.h"
+
 #include "dwspool/wire/frame.h"
 #include "dwspool/wire/sqlstate.h"
 
@@ -31,11 +32,16 @@ std::string StartupFlow::database() const {
 
 StartupFlow::Need StartupFlow::on_bytes(std::string_view& in, Output& out) {
   switch (state_) {
-    case State::first_packet: return on_first_packet(in, out);
-    case State::authenticating: return on_password(in, out);
-    case State::checking: return Need::user;
-    case State::accepted: return Need::accepted;
-    case State::refused: break;
+    case State::first_packet:
+      return on_first_packet(in, out);
+    case State::authenticating:
+      return on_password(in, out);
+    case State::checking:
+      return Need::user;
+    case State::accepted:
+      return Need::accepted;
+    case State::refused:
+      break;
   }
   in = {};
   return Need::close;
@@ -126,7 +132,8 @@ StartupFlow::Need StartupFlow::on_password(std::string_view& in, Output& out) {
 StartupFlow::Need StartupFlow::take(auth::ClientAuth::Step step, Output& out) {
   out.to_client.copy(step.send);
   switch (step.verdict) {
-    case auth::ClientAuth::Verdict::need_answer: return Need::input;
+    case auth::ClientAuth::Verdict::need_answer:
+      return Need::input;
     case auth::ClientAuth::Verdict::accepted:
       state_ = State::accepted;
       auth_.reset();
@@ -134,7 +141,8 @@ StartupFlow::Need StartupFlow::take(auth::ClientAuth::Step step, Output& out) {
     case auth::ClientAuth::Verdict::refused:
       password_refused_ = true;
       return refuse(password_failed_report(user()), out);
-    case auth::ClientAuth::Verdict::malformed: break;
+    case auth::ClientAuth::Verdict::malformed:
+      break;
   }
   return violation("malformed answer to the authentication request", out);
 }

@@ -31,10 +31,18 @@ constexpr std::array<std::uint8_t, 256> make_classes() {
 }
 constexpr std::array<std::uint8_t, 256> classes = make_classes();
 
-constexpr std::uint8_t class_of(char c) { return classes[static_cast<unsigned char>(c)]; }
-constexpr bool is_word_start(char c) { return (class_of(c) & word_start) != 0; }
-constexpr bool is_digit(char c) { return (class_of(c) & digit) != 0; }
-constexpr bool is_word_part(char c) { return (class_of(c) & word_part) != 0; }
+constexpr std::uint8_t class_of(char c) {
+  return classes[static_cast<unsigned char>(c)];
+}
+constexpr bool is_word_start(char c) {
+  return (class_of(c) & word_start) != 0;
+}
+constexpr bool is_digit(char c) {
+  return (class_of(c) & digit) != 0;
+}
+constexpr bool is_word_part(char c) {
+  return (class_of(c) & word_part) != 0;
+}
 
 }  // namespace
 
@@ -94,8 +102,8 @@ Token Lexer::quoted(std::size_t start, std::size_t open, char quote, bool escape
       if (i + 1 < text_.size() && text_[i + 1] == quote) {
         i += 2;
       } else {
-        Token token = take(quote == '"' ? TokenKind::quoted_identifier : TokenKind::string, start,
-                           i + 1);
+        Token token =
+            take(quote == '"' ? TokenKind::quoted_identifier : TokenKind::string, start, i + 1);
         token.inner = text_.substr(open + 1, i - open - 1);
         return token;
       }
@@ -179,7 +187,8 @@ bool Lexer::next_interesting(const std::array<bool, 26>& interesting, Token& tok
       continue;
     }
     switch (*p) {
-      case ';': return false;
+      case ';':
+        return false;
       case '-':
       case '/':
         if (!skip_space_and_comments()) {
@@ -224,15 +233,24 @@ Token Lexer::next() {
     return take(TokenKind::number, start, i);
   }
   switch (c) {
-    case '\'': return quoted(start, start, '\'', backslash_escapes_);
-    case '"': return quoted(start, start, '"', false);
-    case '$': return dollar(start);
-    case ';': return take(TokenKind::semicolon, start, start + 1);
-    case '(': return take(TokenKind::left_parenthesis, start, start + 1);
-    case ')': return take(TokenKind::right_parenthesis, start, start + 1);
-    case ',': return take(TokenKind::comma, start, start + 1);
-    case '=': return take(TokenKind::equals, start, start + 1);
-    default: return take(TokenKind::other, start, start + 1);
+    case '\'':
+      return quoted(start, start, '\'', backslash_escapes_);
+    case '"':
+      return quoted(start, start, '"', false);
+    case '$':
+      return dollar(start);
+    case ';':
+      return take(TokenKind::semicolon, start, start + 1);
+    case '(':
+      return take(TokenKind::left_parenthesis, start, start + 1);
+    case ')':
+      return take(TokenKind::right_parenthesis, start, start + 1);
+    case ',':
+      return take(TokenKind::comma, start, start + 1);
+    case '=':
+      return take(TokenKind::equals, start, start + 1);
+    default:
+      return take(TokenKind::other, start, start + 1);
   }
 }
 

@@ -8,9 +8,12 @@ namespace dwspool::sql {
 namespace {
 
 // Settings flagged GUC_LIST_QUOTE in PostgreSQL, and DWS's synonym of search_path.
-constexpr std::array<std::string_view, 6> identifier_lists = {
-    "search_path",           "current_schema",          "temp_tablespaces",
-    "local_preload_libraries", "session_preload_libraries", "unix_socket_directories"};
+constexpr std::array<std::string_view, 6> identifier_lists = {"search_path",
+                                                              "current_schema",
+                                                              "temp_tablespaces",
+                                                              "local_preload_libraries",
+                                                              "session_preload_libraries",
+                                                              "unix_socket_directories"};
 
 bool is_identifier_list(std::string_view name) {
   for (const std::string_view known : identifier_lists) {

@@ -4,13 +4,14 @@
 #include <initializer_list>
 
 #include "dwspool/base/text.h"
+
 #include "dwspool/sql/lexer.h"
 
 namespace dwspool::sql {
 namespace {
 
 constexpr int max_nesting = 4;  // dollar quotations inside dollar quotations
-constexpr int max_blocks = 64;   // BEGINs of blocks in one text; each is one call deeper
+constexpr int max_blocks = 64;  // BEGINs of blocks in one text; each is one call deeper
 
 struct FunctionEffect {
   std::string_view name;
@@ -117,7 +118,8 @@ class Recognizer {
   // A plain SET or RESET can be followed on its own only; in company it is just "some change".
   void settle_settings() {
     if (plain_changes_ == 0) return;
-    if (!result_.single || !is_plain_change(result_.kind)) result_.effects.add(Effect::changes_setting);
+    if (!result_.single || !is_plain_change(result_.kind))
+      result_.effects.add(Effect::changes_setting);
   }
 
   // Reads up to the end of the statement, noting names on the way.
@@ -172,7 +174,8 @@ class Recognizer {
       case 9:
         if (token.is("temporary")) note_temporary(token);
         break;
-      default: break;
+      default:
+        break;
     }
     note_name(token.text, result_.effects);
   }
@@ -205,7 +208,8 @@ class Recognizer {
       result_.effects.add(Effect::unclear);
       return;
     }
-    const Statement body = Recognizer(token.inner, standard_conforming_strings_, true).run(depth + 1);
+    const Statement body =
+        Recognizer(token.inner, standard_conforming_strings_, true).run(depth + 1);
     Effects inner = body.effects;
     if (is_plain_change(body.kind)) inner.add(Effect::changes_setting);
     // Prose in quotes need not lex as SQL, and a DECLARE section is full of "name := value".
@@ -282,8 +286,8 @@ class Recognizer {
       case 'p':
         if (first.is("prepare")) {
           advance();
-          return other(depth, token_.is("transaction") ? Effect::ends_transaction
-                                                       : Effect::prepares);
+          return other(depth,
+                       token_.is("transaction") ? Effect::ends_transaction : Effect::prepares);
         }
         break;
       case 'u':
@@ -292,7 +296,8 @@ class Recognizer {
           if (token_.text == "*") result_.effects.add(Effect::unlistens_all);
         }
         break;
-      default: break;
+      default:
+        break;
     }
     return other(depth);
   }
@@ -469,8 +474,8 @@ class Recognizer {
 
 }  // namespace
 
-Statement recognize(std::string_view text, bool standard_conforming_strings,
-                    bool encoding_is_safe, bool names_matter) {
+Statement recognize(std::string_view text, bool standard_conforming_strings, bool encoding_is_safe,
+                    bool names_matter) {
   Statement statement = Recognizer(text, standard_conforming_strings, names_matter).run(0);
   if (!encoding_is_safe && text.find('\\') != std::string_view::npos) {
     for (const char c : text) {

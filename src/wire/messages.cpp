@@ -8,10 +8,14 @@ namespace {
 
 std::string_view severity_text(Severity severity) {
   switch (severity) {
-    case Severity::notice: return "NOTICE";
-    case Severity::warning: return "WARNING";
-    case Severity::error: return "ERROR";
-    case Severity::fatal: return "FATAL";
+    case Severity::notice:
+      return "NOTICE";
+    case Severity::warning:
+      return "WARNING";
+    case Severity::error:
+      return "ERROR";
+    case Severity::fatal:
+      return "FATAL";
   }
   return "ERROR";
 }
@@ -34,13 +38,26 @@ ErrorFields read_error(std::string_view body) {
     const std::string_view text = cursor.cstring();
     if (!cursor.ok()) break;
     switch (letter) {
-      case 'S': localised_severity = text; break;
-      case 'V': fields.severity = text; break;
-      case 'C': fields.sqlstate = text; break;
-      case 'M': fields.message = text; break;
-      case 'D': fields.detail = text; break;
-      case 'H': fields.hint = text; break;
-      default: break;
+      case 'S':
+        localised_severity = text;
+        break;
+      case 'V':
+        fields.severity = text;
+        break;
+      case 'C':
+        fields.sqlstate = text;
+        break;
+      case 'M':
+        fields.message = text;
+        break;
+      case 'D':
+        fields.detail = text;
+        break;
+      case 'H':
+        fields.hint = text;
+        break;
+      default:
+        break;
     }
   }
   if (fields.severity.empty()) fields.severity = localised_severity;
@@ -128,9 +145,13 @@ void append_close(std::string& out, char kind, std::string_view name) {
   MessageWriter(out, frontend::close).u8(static_cast<std::uint8_t>(kind)).cstring(name).end();
 }
 
-void append_sync(std::string& out) { append_empty(out, frontend::sync); }
+void append_sync(std::string& out) {
+  append_empty(out, frontend::sync);
+}
 
-void append_terminate(std::string& out) { append_empty(out, frontend::terminate); }
+void append_terminate(std::string& out) {
+  append_empty(out, frontend::terminate);
+}
 
 void append_password(std::string& out, std::string_view answer) {
   MessageWriter(out, frontend::password).bytes(answer).end();
@@ -157,10 +178,14 @@ std::optional<KeyData> read_key_data(std::string_view body) {
 std::optional<TxStatus> read_ready_for_query(std::string_view body) {
   if (body.size() != 1) return std::nullopt;
   switch (body[0]) {
-    case 'I': return TxStatus::idle;
-    case 'T': return TxStatus::in_transaction;
-    case 'E': return TxStatus::failed;
-    default: return std::nullopt;
+    case 'I':
+      return TxStatus::idle;
+    case 'T':
+      return TxStatus::in_transaction;
+    case 'E':
+      return TxStatus::failed;
+    default:
+      return std::nullopt;
   }
 }
 
@@ -196,6 +221,8 @@ void append_negotiate_protocol_version(std::string& out, std::uint32_t version,
   writer.end();
 }
 
-void append_empty(std::string& out, char type) { MessageWriter(out, type).end(); }
+void append_empty(std::string& out, char type) {
+  MessageWriter(out, type).end();
+}
 
 }  // namespace dwspool::wire

@@ -1,6 +1,7 @@
 #include "dwspool/wire/startup.h"
 
 #include "dwspool/base/text.h"
+
 #include "dwspool/wire/cursor.h"
 #include "dwspool/wire/types.h"
 #include "dwspool/wire/writer.h"
@@ -10,7 +11,9 @@ namespace {
 
 constexpr std::size_t length_size = 4;
 constexpr std::size_t max_cancel_secret = 256;  // protocol 3.2
-constexpr std::uint32_t major_of(std::uint32_t version) { return version >> 16U; }
+constexpr std::uint32_t major_of(std::uint32_t version) {
+  return version >> 16U;
+}
 
 StartupPacket read_message(std::uint32_t version, std::string_view body) {
   StartupMessage message;
@@ -71,7 +74,8 @@ StartupPacket read_startup_packet(std::string_view& in, std::size_t limit) {
       }
       return CancelRequest{pid, std::string(secret)};
     }
-    default: break;
+    default:
+      break;
   }
   if (major_of(version) != major_of(protocol_3_0)) {
     return BadStartup{"unsupported frontend protocol " + std::to_string(major_of(version)) + "." +

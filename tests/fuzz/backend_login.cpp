@@ -1,10 +1,11 @@
 // A hostile server: a log-in ends, with the same outcome however the bytes are cut, and never
 // believes that it is in when nobody has said so.
+#include "dwspool/login/backend_login.h"
+
 #include <cstddef>
 #include <cstdint>
 #include <string>
 
-#include "dwspool/login/backend_login.h"
 #include "fuzz/input.h"
 
 using namespace dwspool;

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "dwspool/config/load.h"
+
 #include "fuzz/input.h"
 
 using namespace dwspool;
@@ -13,7 +14,8 @@ using namespace dwspool;
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   const std::string_view text(reinterpret_cast<const char*>(data), size);
   // Files that a text could name are the operator's business, not a stranger's.
-  if (text.find("_file") != std::string_view::npos || text.find("conninfo") != std::string_view::npos) {
+  if (text.find("_file") != std::string_view::npos ||
+      text.find("conninfo") != std::string_view::npos) {
     return 0;
   }
   const config::LoadResult result = config::load_text(text, "fuzz.yaml");

@@ -1,11 +1,13 @@
 // Decoders of single messages: whatever is decoded must encode to the same bytes again.
+#include "dwspool/wire/messages.h"
+
 #include <cstddef>
 #include <cstdint>
 #include <string>
 
 #include "dwspool/wire/frame.h"
-#include "dwspool/wire/messages.h"
 #include "dwspool/wire/startup.h"
+
 #include "fuzz/input.h"
 
 using namespace dwspool;
@@ -48,9 +50,9 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
       break;
     case 5: {
       const wire::ErrorFields fields = wire::read_error(body);
-      wire::append_report(again, {wire::Severity::error, std::string(fields.sqlstate),
-                                  std::string(fields.message), std::string(fields.detail),
-                                  std::string(fields.hint)});
+      wire::append_report(
+          again, {wire::Severity::error, std::string(fields.sqlstate), std::string(fields.message),
+                  std::string(fields.detail), std::string(fields.hint)});
       const wire::ErrorFields second =
           wire::read_error(std::string_view(again).substr(wire::header_size));
       fuzz::require(second.message == fields.message && second.sqlstate == fields.sqlstate);
@@ -65,7 +67,9 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
       }
       break;
     }
-    default: wire::parse_options(body); break;
+    default:
+      wire::parse_options(body);
+      break;
   }
   return 0;
 }

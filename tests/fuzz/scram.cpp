@@ -1,10 +1,12 @@
 // Both ends of SCRAM against anybody: no message gets in, none crashes.
+#include "dwspool/auth/scram.h"
+
 #include <cstddef>
 #include <cstdint>
 #include <string>
 
 #include "dwspool/auth/gauss.h"
-#include "dwspool/auth/scram.h"
+
 #include "fuzz/input.h"
 
 using namespace dwspool;

@@ -3,15 +3,18 @@
 //   - a backend is let go of only when it owes nothing and its transaction is over,
 //   - the session consumes from the front and never reads past what it was given,
 //   - an ended session says nothing more.
+#include "dwspool/session/session.h"
+
 #include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <string>
 
-#include "dwspool/session/cleaner.h"
-#include "dwspool/session/session.h"
 #include "dwspool/wire/messages.h"
 #include "dwspool/wire/writer.h"
+
+#include "dwspool/session/cleaner.h"
+
 #include "fuzz/input.h"
 
 using namespace dwspool;
@@ -20,53 +23,118 @@ namespace {
 
 // Messages that get further than random bytes do.
 std::string client_message(fuzz::Input& input) {
-  static constexpr std::string_view texts[] = {
-      "select 1", "begin", "commit", "rollback", "set timezone to 'PRC'", "reset timezone", "reset all",
-      "discard all", "deallocate all", "deallocate a", "create temp table t()", "begin; select 1",
-      "savepoint x", "copy t from stdin", "set work_mem to '1MB'", "", "listen x", "unlisten *"};
+  static constexpr std::string_view texts[] = {"select 1",
+                                               "begin",
+                                               "commit",
+                                               "rollback",
+                                               "set timezone to 'PRC'",
+                                               "reset timezone",
+                                               "reset all",
+                                               "discard all",
+                                               "deallocate all",
+                                               "deallocate a",
+                                               "create temp table t()",
+                                               "begin; select 1",
+                                               "savepoint x",
+                                               "copy t from stdin",
+                                               "set work_mem to '1MB'",
+                                               "",
+                                               "listen x",
+                                               "unlisten *"};
   std::string out;
   const std::string_view text = texts[input.byte() % std::size(texts)];
   const std::string_view name = (input.byte() & 1U) != 0 ? "a" : "";
   switch (input.byte() % 14) {
     case 0:
     case 1:
-    case 2: wire::append_query(out, text); break;
-    case 3: wire::append_parse(out, name, text, std::string_view("\0\0", 2)); break;
-    case 4: wire::append_bind(out, name); break;
-    case 5: wire::append_execute(out); break;
-    case 6: wire::append_sync(out); break;
-    case 7: wire::append_close(out, 'S', name); break;
-    case 8: wire::MessageWriter(out, 'D').u8('S').cstring(name).end(); break;
-    case 9: wire::MessageWriter(out, 'H').end(); break;
-    case 10: wire::MessageWriter(out, 'd').bytes(text).end(); break;
-    case 11: wire::MessageWriter(out, 'c').end(); break;
-    case 12: wire::MessageWriter(out, 'F').bytes(text).end(); break;
-    default: out = input.bytes(input.byte()); break;
+    case 2:
+      wire::append_query(out, text);
+      break;
+    case 3:
+      wire::append_parse(out, name, text, std::string_view("\0\0", 2));
+      break;
+    case 4:
+      wire::append_bind(out, name);
+      break;
+    case 5:
+      wire::append_execute(out);
+      break;
+    case 6:
+      wire::append_sync(out);
+      break;
+    case 7:
+      wire::append_close(out, 'S', name);
+      break;
+    case 8:
+      wire::MessageWriter(out, 'D').u8('S').cstring(name).end();
+      break;
+    case 9:
+      wire::MessageWriter(out, 'H').end();
+      break;
+    case 10:
+      wire::MessageWriter(out, 'd').bytes(text).end();
+      break;
+    case 11:
+      wire::MessageWriter(out, 'c').end();
+      break;
+    case 12:
+      wire::MessageWriter(out, 'F').bytes(text).end();
+      break;
+    default:
+      out = input.bytes(input.byte());
+      break;
   }
   return out;
 }
 
 std::string server_message(fuzz::Input& input) {
-  static constexpr std::string_view tags[] = {"SELECT 1", "BEGIN", "COMMIT", "ROLLBACK", "SET", "RESET",
-                                              "DISCARD ALL", "DEALLOCATE ALL", "COPY 1"};
+  static constexpr std::string_view tags[] = {"SELECT 1", "BEGIN", "COMMIT",      "ROLLBACK",
+                                              "SET",      "RESET", "DISCARD ALL", "DEALLOCATE ALL",
+                                              "COPY 1"};
   std::string out;
   switch (input.byte() % 16) {
     case 0:
     case 1:
-    case 2: wire::append_ready_for_query(out, wire::TxStatus::idle); break;
-    case 3: wire::append_ready_for_query(out, wire::TxStatus::in_transaction); break;
-    case 4: wire::append_ready_for_query(out, wire::TxStatus::failed); break;
+    case 2:
+      wire::append_ready_for_query(out, wire::TxStatus::idle);
+      break;
+    case 3:
+      wire::append_ready_for_query(out, wire::TxStatus::in_transaction);
+      break;
+    case 4:
+      wire::append_ready_for_query(out, wire::TxStatus::failed);
+      break;
     case 5:
-    case 6: wire::append_command_complete(out, tags[input.byte() % std::size(tags)]); break;
-    case 7: wire::append_empty(out, '1'); break;
-    case 8: wire::append_empty(out, '2'); break;
-    case 9: wire::append_empty(out, '3'); break;
-    case 10: out = wire::encode({wire::Severity::error, "22012", "error", "", ""}); break;
-    case 11: wire::append_parameter_status(out, "TimeZone", (input.byte() & 1U) != 0 ? "PRC" : "UTC"); break;
-    case 12: wire::MessageWriter(out, 'G').u8(0).u16(0).end(); break;
-    case 13: wire::append_empty(out, 'n'); break;
-    case 14: wire::MessageWriter(out, 'D').u16(0).end(); break;
-    default: out = input.bytes(input.byte()); break;
+    case 6:
+      wire::append_command_complete(out, tags[input.byte() % std::size(tags)]);
+      break;
+    case 7:
+      wire::append_empty(out, '1');
+      break;
+    case 8:
+      wire::append_empty(out, '2');
+      break;
+    case 9:
+      wire::append_empty(out, '3');
+      break;
+    case 10:
+      out = wire::encode({wire::Severity::error, "22012", "error", "", ""});
+      break;
+    case 11:
+      wire::append_parameter_status(out, "TimeZone", (input.byte() & 1U) != 0 ? "PRC" : "UTC");
+      break;
+    case 12:
+      wire::MessageWriter(out, 'G').u8(0).u16(0).end();
+      break;
+    case 13:
+      wire::append_empty(out, 'n');
+      break;
+    case 14:
+      wire::MessageWriter(out, 'D').u16(0).end();
+      break;
+    default:
+      out = input.bytes(input.byte());
+      break;
   }
   return out;
 }
@@ -152,7 +220,8 @@ class World {
     auto state = cleaner.start(out_);
     std::string pending;
     for (int i = 0; i < 100 && !input.empty() && state != session::Cleaner::State::done &&
-                    state != session::Cleaner::State::failed; ++i) {
+                    state != session::Cleaner::State::failed;
+         ++i) {
       pending += server_message(input);
       std::string_view view = pending;
       state = cleaner.on_server(view, out_);
@@ -184,8 +253,11 @@ class World {
     if (lent_ == nullptr) fuzz::require(out_.to_server.empty());
     out_.clear();
     switch (next) {
-      case session::Next::need_input: break;
-      case session::Next::need_backend: waiting_ = true; break;
+      case session::Next::need_input:
+        break;
+      case session::Next::need_backend:
+        waiting_ = true;
+        break;
       case session::Next::release:
         fuzz::require(lent_ != nullptr && !session_->attached());
         if (!lent_->retire && !lent_->dirty) {
@@ -196,7 +268,9 @@ class World {
         lent_ = nullptr;
         server_pending_.clear();
         break;
-      case session::Next::close: ended_ = true; break;
+      case session::Next::close:
+        ended_ = true;
+        break;
     }
     if (lent_ != nullptr && !session_->attached()) {
       renew(*lent_);  // the session gave it up as lost
@@ -239,15 +313,26 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
       case 0:
       case 1:
       case 2:
-      case 3: world.client(client_message(input)); break;
+      case 3:
+        world.client(client_message(input));
+        break;
       case 4:
       case 5:
       case 6:
-      case 7: world.server(server_message(input)); break;
-      case 8: world.grant(input.byte()); break;
-      case 9: world.lose(); break;
+      case 7:
+        world.server(server_message(input));
+        break;
+      case 8:
+        world.grant(input.byte());
+        break;
+      case 9:
+        world.lose();
+        break;
       case 10:
-        if ((input.byte() & 1U) != 0) world.refuse(); else world.cancel();
+        if ((input.byte() & 1U) != 0)
+          world.refuse();
+        else
+          world.cancel();
         break;
       default:
         if (input.byte() == 7) world.drain();

@@ -5,6 +5,7 @@
 #include "dwspool/sql/lexer.h"
 #include "dwspool/sql/quote.h"
 #include "dwspool/sql/statement.h"
+
 #include "fuzz/input.h"
 
 using namespace dwspool;

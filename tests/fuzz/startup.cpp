@@ -5,6 +5,7 @@
 #include <string>
 
 #include "dwspool/session/startup_flow.h"
+
 #include "fuzz/input.h"
 
 using namespace dwspool;
@@ -33,7 +34,8 @@ Outcome play(std::string_view bytes, std::uint8_t method, std::uint8_t cut) {
       out.clear();
       if (need == session::StartupFlow::Need::user) {
         auth::ClientAuth::Request request;
-        request.method = method % 2 == 0 ? auth::ClientMethod::md5 : auth::ClientMethod::scram_sha_256;
+        request.method =
+            method % 2 == 0 ? auth::ClientMethod::md5 : auth::ClientMethod::scram_sha_256;
         request.user = flow.user();
         request.secret = auth::parse_user_secret("a password that no fuzzer guesses");
         request.random = "123456789012345678901234";

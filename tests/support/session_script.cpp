@@ -10,19 +10,24 @@ std::string describe_frame(const wire::Frame& frame, bool from_backend) {
   const std::string_view body = frame.body();
   if (from_backend) {
     switch (frame.type) {
-      case 'Z': return text + ":" + std::string(body);
+      case 'Z':
+        return text + ":" + std::string(body);
       case 'E':
-      case 'N': return text + ":" + std::string(wire::read_error(body).sqlstate);
-      case 'C': return text + ":" + std::string(wire::read_command_tag(body));
+      case 'N':
+        return text + ":" + std::string(wire::read_error(body).sqlstate);
+      case 'C':
+        return text + ":" + std::string(wire::read_command_tag(body));
       case 'S': {
         const auto status = wire::read_parameter_status(body);
         return text + ":" + std::string(status->name) + "=" + std::string(status->value);
       }
-      default: return text;
+      default:
+        return text;
     }
   }
   switch (frame.type) {
-    case 'Q': return text + ":" + std::string(body.substr(0, body.find('\0')));
+    case 'Q':
+      return text + ":" + std::string(body.substr(0, body.find('\0')));
     case 'P': {
       const auto message = wire::read_parse(body);
       return text + ":" + std::string(message->name) + "=" + std::string(message->query);
@@ -32,8 +37,10 @@ std::string describe_frame(const wire::Frame& frame, bool from_backend) {
       return text + ":" + std::string(prefix->statement);
     }
     case 'C':
-    case 'D': return text + ":" + std::string(body.substr(0, body.find('\0')));
-    default: return text;
+    case 'D':
+      return text + ":" + std::string(body.substr(0, body.find('\0')));
+    default:
+      return text;
   }
 }
 
@@ -51,10 +58,11 @@ std::string summary(std::string_view bytes, bool from_backend) {
 }
 
 SessionScript::SessionScript(PoolMode mode, session::SettingSet startup)
-    : context_{{mode, true, 200, std::size_t{1} << 20U}, statements_, settings_, reported_, welcome_} {
+    : context_{
+          {mode, true, 200, std::size_t{1} << 20U}, statements_, settings_, reported_, welcome_} {
   own_backend_ = std::make_unique<session::Backend>(make_backend());
-  session_ = std::make_unique<session::Session>(
-      context_, 7, settings_.intern(std::move(startup)), wire::KeyData{42, "abcd"});
+  session_ = std::make_unique<session::Session>(context_, 7, settings_.intern(std::move(startup)),
+                                                wire::KeyData{42, "abcd"});
 }
 
 session::Backend SessionScript::make_backend() {
@@ -131,7 +139,9 @@ SessionScript& SessionScript::grant(session::Backend& backend) {
   return *this;
 }
 
-SessionScript& SessionScript::grant() { return grant(*own_backend_); }
+SessionScript& SessionScript::grant() {
+  return grant(*own_backend_);
+}
 
 SessionScript& SessionScript::lose_backend(std::string_view cause) {
   next_ = session_->on_backend_lost(cause, out_);

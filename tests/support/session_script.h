@@ -2,15 +2,16 @@
 // expected, and every line can fail.
 #pragma once
 
-#include <doctest/doctest.h>
-
 #include <memory>
 #include <string>
 #include <string_view>
 
-#include "dwspool/session/session.h"
+#include <doctest/doctest.h>
+
 #include "dwspool/wire/messages.h"
 #include "dwspool/wire/writer.h"
+
+#include "dwspool/session/session.h"
 
 namespace dwspool::testing {
 
@@ -49,18 +50,30 @@ inline std::string execute() {
   wire::append_execute(out);
   return out;
 }
-inline std::string sync() { return message('S'); }
-inline std::string flush() { return message('H'); }
-inline std::string terminate() { return message('X'); }
+inline std::string sync() {
+  return message('S');
+}
+inline std::string flush() {
+  return message('H');
+}
+inline std::string terminate() {
+  return message('X');
+}
 inline std::string complete(std::string_view tag) {
   std::string out;
   wire::append_command_complete(out, tag);
   return out;
 }
-inline std::string ready(char status) { return message('Z', std::string(1, status)); }
+inline std::string ready(char status) {
+  return message('Z', std::string(1, status));
+}
 inline std::string row(std::string_view value) {
   std::string out;
-  wire::MessageWriter(out, 'D').u16(1).u32(static_cast<std::uint32_t>(value.size())).bytes(value).end();
+  wire::MessageWriter(out, 'D')
+      .u16(1)
+      .u32(static_cast<std::uint32_t>(value.size()))
+      .bytes(value)
+      .end();
   return out;
 }
 inline std::string parameter(std::string_view name, std::string_view value) {
@@ -72,11 +85,21 @@ inline std::string error(std::string_view sqlstate, std::string_view text = "an 
                          std::string_view severity = "ERROR") {
   std::string out;
   wire::MessageWriter(out, 'E')
-      .bytes("S").cstring(severity).bytes("V").cstring(severity).bytes("C").cstring(sqlstate)
-      .bytes("M").cstring(text).u8(0).end();
+      .bytes("S")
+      .cstring(severity)
+      .bytes("V")
+      .cstring(severity)
+      .bytes("C")
+      .cstring(sqlstate)
+      .bytes("M")
+      .cstring(text)
+      .u8(0)
+      .end();
   return out;
 }
-inline std::string copy_in() { return message('G', std::string("\0\0\1\0\0", 5)); }
+inline std::string copy_in() {
+  return message('G', std::string("\0\0\1\0\0", 5));
+}
 
 // The types of the messages in `bytes`, with what identifies the more interesting ones:
 // "Z:I", "E:08006", "C:SELECT 1", "Q:select 1", "S:TimeZone=UTC".
@@ -93,7 +116,7 @@ class SessionScript {
   // Steps. Each feeds the bytes as cut() says, and collects the output of all parts.
   SessionScript& client(std::string_view bytes);
   SessionScript& server(std::string_view bytes);
-  SessionScript& grant();                    // a backend of the pool
+  SessionScript& grant();  // a backend of the pool
   SessionScript& grant(session::Backend& backend);
   SessionScript& lose_backend(std::string_view cause = "the cable was cut");
   SessionScript& acquire_fails(std::string_view sqlstate);

@@ -32,9 +32,9 @@ class ClientAuth {
   struct Request {
     ClientMethod method = ClientMethod::scram_sha_256;
     std::string user;
-    UserSecret secret;         // kind none for an unknown user
-    std::string random;        // 24 fresh random bytes
-    std::string mock_secret;   // the process's own, for the challenges of unknown users
+    UserSecret secret;        // kind none for an unknown user
+    std::string random;       // 24 fresh random bytes
+    std::string mock_secret;  // the process's own, for the challenges of unknown users
   };
   explicit ClientAuth(Request request);
 

@@ -16,8 +16,7 @@ std::string md5_hex(std::string_view data);  // 32 lower-case digits
 // call these on an event loop. Precondition: iterations >= 1.
 std::string pbkdf2_sha256(std::string_view password, std::string_view salt,
                           std::uint32_t iterations);
-std::string pbkdf2_sha1(std::string_view password, std::string_view salt,
-                        std::uint32_t iterations);
+std::string pbkdf2_sha1(std::string_view password, std::string_view salt, std::uint32_t iterations);
 
 // Byte-wise; the strings must have the same length.
 std::string exclusive_or(std::string_view a, std::string_view b);

@@ -25,9 +25,9 @@ GaussKeys derive_gauss_keys(std::string_view password, std::string_view salt_hex
 
 // The body of an authentication request with code 10 (SHA256) or 13 (SM3), behind the code.
 struct GaussChallenge {
-  std::uint32_t method = 0;   // 2 SHA256, 3 SM3, 1 the legacy MD5 form
-  std::string salt_hex;       // 64 lower-case digits; empty for method 1
-  std::string token;          // 4 bytes; for method 1 the MD5 salt
+  std::uint32_t method = 0;          // 2 SHA256, 3 SM3, 1 the legacy MD5 form
+  std::string salt_hex;              // 64 lower-case digits; empty for method 1
+  std::string token;                 // 4 bytes; for method 1 the MD5 salt
   std::uint32_t iterations = 0;      // 0 when the message does not tell (protocols 3.0, 3.50)
   std::string server_signature_hex;  // protocol 3.0 only, else empty
 };

@@ -6,8 +6,9 @@
 #include <string>
 #include <string_view>
 
-#include "dwspool/auth/scram.h"
 #include "dwspool/base/secret.h"
+
+#include "dwspool/auth/scram.h"
 
 namespace dwspool::auth {
 
@@ -15,8 +16,8 @@ namespace dwspool::auth {
 struct UserSecret {
   enum class Kind : std::uint8_t { none, plain, md5, scram };
   Kind kind = Kind::none;
-  Secret plain;                  // kind plain
-  std::string md5;               // kind md5: "md5" and 32 hexadecimal digits
+  Secret plain;                        // kind plain
+  std::string md5;                     // kind md5: "md5" and 32 hexadecimal digits
   std::optional<ScramVerifier> scram;  // kind scram; of a plain one, see add_verifier
 };
 

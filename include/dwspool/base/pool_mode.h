@@ -15,21 +15,28 @@ enum class PoolMode : std::uint8_t {
 
 constexpr std::string_view to_string(PoolMode mode) {
   switch (mode) {
-    case PoolMode::session: return "session";
-    case PoolMode::transaction: return "transaction";
-    case PoolMode::automatic: return "auto";
+    case PoolMode::session:
+      return "session";
+    case PoolMode::transaction:
+      return "transaction";
+    case PoolMode::automatic:
+      return "auto";
   }
   return "?";
 }
 
-// What the server speaks besides the common protocol; `unknown` until the first log-in has shown it.
+// What the server speaks besides the common protocol; `unknown` until the first log-in has shown
+// it.
 enum class Dialect : std::uint8_t { unknown, postgres, dws };
 
 constexpr std::string_view to_string(Dialect dialect) {
   switch (dialect) {
-    case Dialect::unknown: return "unknown";
-    case Dialect::postgres: return "postgres";
-    case Dialect::dws: return "dws";
+    case Dialect::unknown:
+      return "unknown";
+    case Dialect::postgres:
+      return "postgres";
+    case Dialect::dws:
+      return "dws";
   }
   return "?";
 }

@@ -27,6 +27,8 @@ constexpr TimePoint deadline_after(TimePoint t, Duration d) {
   return (never - t > d) ? t + d : never;
 }
 
-constexpr double to_seconds(Duration d) { return std::chrono::duration<double>(d).count(); }
+constexpr double to_seconds(Duration d) {
+  return std::chrono::duration<double>(d).count();
+}
 
 }  // namespace dwspool

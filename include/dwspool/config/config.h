@@ -11,18 +11,19 @@
 #include <utility>
 #include <vector>
 
-#include "dwspool/auth/user_secret.h"
 #include "dwspool/base/log.h"
 #include "dwspool/base/pool_mode.h"
 #include "dwspool/base/secret.h"
 #include "dwspool/base/time.h"
 
+#include "dwspool/auth/user_secret.h"
+
 namespace dwspool::config {
 
 // One entry of `listen`.
 struct Listener {
-  std::string host;       // TCP: an address or name; "*" for all IPv4 and IPv6 addresses
-  std::string unix_dir;   // Unix socket: its directory; the file is .s.PGSQL.<port>
+  std::string host;      // TCP: an address or name; "*" for all IPv4 and IPv6 addresses
+  std::string unix_dir;  // Unix socket: its directory; the file is .s.PGSQL.<port>
   std::uint16_t port = 6432;
   std::uint32_t unix_mode = 0777;
   int backlog = 1024;
@@ -47,8 +48,8 @@ struct Coordinator {
 
 struct Cluster {
   std::string name;
-  std::vector<Coordinator> coordinators;  // not empty
-  Dialect dialect = Dialect::unknown;     // unknown: found out at the first log-in
+  std::vector<Coordinator> coordinators;                // not empty
+  Dialect dialect = Dialect::unknown;                   // unknown: found out at the first log-in
   Duration connect_timeout = std::chrono::seconds{10};  // TCP connect and log-in together
   KeepAlive keepalive{std::chrono::seconds{5}, std::chrono::seconds{2}, 3};
   std::uint32_t max_pbkdf2_iterations = 1000000;
@@ -81,8 +82,8 @@ struct PoolSettings {
   std::uint32_t min_size = 0;
   std::uint32_t reserve_size = 0;
   Duration reserve_timeout = std::chrono::seconds{5};
-  Duration queue_timeout = std::chrono::seconds{120};  // 0: wait for ever
-  Duration queue_notice = std::chrono::seconds{5};     // 0: no notice
+  Duration queue_timeout = std::chrono::seconds{120};      // 0: wait for ever
+  Duration queue_notice = std::chrono::seconds{5};         // 0: no notice
   Duration server_idle_timeout = std::chrono::minutes{9};  // below DWS's session_timeout of 10 min
   Duration server_lifetime = std::chrono::hours{1};        // 0: no limit
   bool defer_begin = true;
@@ -92,9 +93,9 @@ struct PoolSettings {
 // What clients may ask for by name; "*" stands for every name that has no entry.
 struct Database {
   std::string name;
-  std::string cluster;                 // name of an entry of `clusters`
-  std::string backend_database;        // empty: the name that the client asked for
-  std::string backend_user;            // not empty: all clients of this database log in as it
+  std::string cluster;           // name of an entry of `clusters`
+  std::string backend_database;  // empty: the name that the client asked for
+  std::string backend_user;      // not empty: all clients of this database log in as it
   std::optional<Secret> backend_password;
   PoolOptions pool;
 };
@@ -103,10 +104,10 @@ enum class AuthMethod : std::uint8_t { trust, md5, scram_sha_256 };
 std::string_view to_string(AuthMethod method);
 
 struct User {
-  std::string name;                    // "*" for every name that has no entry
-  std::optional<AuthMethod> auth;      // else Config::auth_method
-  auth::UserSecret secret;             // what the client must prove to know
-  std::string backend_user;            // empty: the client's own name
+  std::string name;                        // "*" for every name that has no entry
+  std::optional<AuthMethod> auth;          // else Config::auth_method
+  auth::UserSecret secret;                 // what the client must prove to know
+  std::string backend_user;                // empty: the client's own name
   std::optional<Secret> backend_password;  // else a plain `secret`, else the cluster's
   PoolOptions pool;
 };

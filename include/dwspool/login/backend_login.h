@@ -18,12 +18,14 @@
 #include <utility>
 #include <vector>
 
-#include "dwspool/auth/gauss.h"
-#include "dwspool/auth/scram.h"
 #include "dwspool/base/pool_mode.h"
 #include "dwspool/base/secret.h"
+
 #include "dwspool/wire/frame.h"
 #include "dwspool/wire/messages.h"
+
+#include "dwspool/auth/gauss.h"
+#include "dwspool/auth/scram.h"
 
 namespace dwspool::login {
 
@@ -95,9 +97,7 @@ class BackendLogin {
   const wire::ErrorReport& report() const { return report_; }
 
   // After `done`.
-  const std::vector<std::pair<std::string, std::string>>& parameters() const {
-    return parameters_;
-  }
+  const std::vector<std::pair<std::string, std::string>>& parameters() const { return parameters_; }
   const wire::KeyData& key() const { return key_; }
   Dialect dialect() const { return dialect_; }
   // How the server let us in: "trust", "password", "md5", "scram-sha-256", "gaussdb-sha256".
@@ -116,8 +116,7 @@ class BackendLogin {
   Need on_plain_error(std::string_view& in);
   Need need_password(const std::string*& password);
   Need derive_later(Derivation work);
-  Need fail(Failure failure, std::string_view sqlstate, std::string message,
-            std::string hint = {});
+  Need fail(Failure failure, std::string_view sqlstate, std::string message, std::string hint = {});
   Need finish();
 
   Identity identity_;

@@ -12,6 +12,7 @@
 
 #include "dwspool/base/hash.h"
 #include "dwspool/base/time.h"
+
 #include "dwspool/wire/messages.h"
 
 namespace dwspool::login {

@@ -9,6 +9,7 @@
 #include <string>
 
 #include "dwspool/base/hash.h"
+
 #include "dwspool/login/backend_login.h"
 
 namespace dwspool::login {

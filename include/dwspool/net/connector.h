@@ -7,6 +7,7 @@
 #include <string>
 
 #include "dwspool/base/unique_fd.h"
+
 #include "dwspool/net/loop.h"
 
 namespace dwspool::net {

@@ -2,9 +2,9 @@
 // and nowhere else.
 #pragma once
 
-#include <uv.h>
-
 #include <memory>
+
+#include <uv.h>
 
 namespace dwspool::net {
 

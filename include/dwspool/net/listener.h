@@ -6,6 +6,7 @@
 #include <string>
 
 #include "dwspool/base/unique_fd.h"
+
 #include "dwspool/net/address.h"
 #include "dwspool/net/loop.h"
 #include "dwspool/net/timer.h"

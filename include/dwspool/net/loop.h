@@ -4,6 +4,7 @@
 #include <uv.h>
 
 #include "dwspool/base/time.h"
+
 #include "dwspool/net/handle.h"
 
 namespace dwspool::net {

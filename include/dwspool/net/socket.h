@@ -10,6 +10,7 @@
 #include "dwspool/base/gather_list.h"
 #include "dwspool/base/time.h"
 #include "dwspool/base/unique_fd.h"
+
 #include "dwspool/net/loop.h"
 
 namespace dwspool::net {

@@ -4,6 +4,7 @@
 #include <functional>
 
 #include "dwspool/base/time.h"
+
 #include "dwspool/net/loop.h"
 
 namespace dwspool::net {

@@ -21,18 +21,19 @@
 
 #include "dwspool/base/ids.h"
 #include "dwspool/base/time.h"
+
 #include "dwspool/pool/slot_state.h"
 
 namespace dwspool::pool {
 
 struct PoolOptions {
   std::uint32_t min_size = 0;
-  Duration reserve_timeout{};       // a wait this long may use the reserve; 0: at once
+  Duration reserve_timeout{};  // a wait this long may use the reserve; 0: at once
   bool has_reserve = false;
-  Duration queue_timeout{};         // 0: none
-  Duration queue_notice{};          // 0: none
-  Duration server_idle_timeout{};   // 0: none
-  Duration server_lifetime{};       // 0: none
+  Duration queue_timeout{};        // 0: none
+  Duration queue_notice{};         // 0: none
+  Duration server_idle_timeout{};  // 0: none
+  Duration server_lifetime{};      // 0: none
 };
 
 using Slot = std::uint32_t;

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "dwspool/base/time.h"
+
 #include "dwspool/retry/backoff.h"
 
 namespace dwspool::pool {

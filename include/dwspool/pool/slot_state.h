@@ -58,11 +58,16 @@ static_assert(!next(SlotState::lent, SlotEvent::grant));      // nothing is lent
 
 constexpr std::string_view to_string(SlotState state) {
   switch (state) {
-    case SlotState::free: return "free";
-    case SlotState::opening: return "opening";
-    case SlotState::idle: return "idle";
-    case SlotState::lent: return "lent";
-    case SlotState::cleaning: return "cleaning";
+    case SlotState::free:
+      return "free";
+    case SlotState::opening:
+      return "opening";
+    case SlotState::idle:
+      return "idle";
+    case SlotState::lent:
+      return "lent";
+    case SlotState::cleaning:
+      return "cleaning";
   }
   return "?";
 }

@@ -14,13 +14,16 @@
 #include "dwspool/base/byte_queue.h"
 #include "dwspool/base/ids.h"
 #include "dwspool/base/time.h"
+
 #include "dwspool/login/backend_login.h"
 #include "dwspool/metrics/registry.h"
-#include "dwspool/net/connector.h"
-#include "dwspool/net/socket.h"
 #include "dwspool/pool/pool.h"
+
 #include "dwspool/session/backend.h"
 #include "dwspool/session/cleaner.h"
+
+#include "dwspool/net/connector.h"
+#include "dwspool/net/socket.h"
 
 namespace dwspool::proxy {
 

@@ -9,6 +9,7 @@
 #include <unordered_map>
 
 #include "dwspool/base/ids.h"
+
 #include "dwspool/wire/messages.h"
 
 namespace dwspool::proxy {

@@ -8,12 +8,14 @@
 #include <string>
 
 #include "dwspool/base/time.h"
+
+#include "dwspool/wire/messages.h"
+
 #include "dwspool/net/address.h"
 #include "dwspool/net/connector.h"
 #include "dwspool/net/loop.h"
 #include "dwspool/net/socket.h"
 #include "dwspool/net/timer.h"
-#include "dwspool/wire/messages.h"
 
 namespace dwspool::proxy {
 

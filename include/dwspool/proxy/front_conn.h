@@ -11,10 +11,12 @@
 #include "dwspool/base/byte_queue.h"
 #include "dwspool/base/ids.h"
 #include "dwspool/base/time.h"
-#include "dwspool/net/address.h"
-#include "dwspool/net/socket.h"
+
 #include "dwspool/session/session.h"
 #include "dwspool/session/startup_flow.h"
+
+#include "dwspool/net/address.h"
+#include "dwspool/net/socket.h"
 
 namespace dwspool::proxy {
 
@@ -89,7 +91,7 @@ class FrontConn final : public net::Socket::Handler {
   net::Socket socket_;
   net::Address peer_;
   TimePoint accepted_at_;
-  TimePoint request_started_;      // the oldest request not yet answered; `never` if none
+  TimePoint request_started_;  // the oldest request not yet answered; `never` if none
   TimePoint transaction_started_;
   std::unique_ptr<session::StartupFlow> startup_;
   std::unique_ptr<session::Session> session_;
@@ -100,9 +102,9 @@ class FrontConn final : public net::Socket::Handler {
   std::string user_;
   ByteQueue in_;
   ByteQueue out_;
-  bool counted_ = false;     // in Hub::clients
-  bool lingering_ = false;   // the last word is said: reads to the end, so that it arrives
-  bool waiting_ = false;     // in the pool's queue
+  bool counted_ = false;    // in Hub::clients
+  bool lingering_ = false;  // the last word is said: reads to the end, so that it arrives
+  bool waiting_ = false;    // in the pool's queue
   TimePoint wait_started_;
 };
 

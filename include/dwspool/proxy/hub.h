@@ -12,10 +12,12 @@
 
 #include "dwspool/base/log.h"
 #include "dwspool/base/time.h"
+
 #include "dwspool/config/config.h"
 #include "dwspool/login/guard.h"
 #include "dwspool/login/key_cache.h"
 #include "dwspool/metrics/registry.h"
+
 #include "dwspool/proxy/cancel_registry.h"
 #include "dwspool/proxy/slot_ledger.h"
 
@@ -46,8 +48,8 @@ class Credentials {
 };
 
 struct Hub {
-  Hub(std::shared_ptr<const config::Config> configuration, Log& logger,
-      metrics::Registry& registry, std::string process_secret)
+  Hub(std::shared_ptr<const config::Config> configuration, Log& logger, metrics::Registry& registry,
+      std::string process_secret)
       : config(std::move(configuration)),
         log(logger),
         metrics(registry),

@@ -8,11 +8,14 @@
 #include <string>
 
 #include "dwspool/base/secret.h"
+
 #include "dwspool/config/config.h"
 #include "dwspool/metrics/registry.h"
 #include "dwspool/pool/pool.h"
-#include "dwspool/proxy/slot_ledger.h"
+
 #include "dwspool/session/session.h"
+
+#include "dwspool/proxy/slot_ledger.h"
 
 namespace dwspool::proxy {
 
@@ -20,8 +23,8 @@ namespace dwspool::proxy {
 struct Route {
   const config::Cluster* cluster = nullptr;
   std::size_t cluster_index = 0;
-  std::string database;          // on the backend
-  std::string user;              // on the backend
+  std::string database;  // on the backend
+  std::string user;      // on the backend
   std::optional<Secret> password;
   config::PoolSettings settings;
   // The lock-out guard's name for this user on this cluster, its password included.

@@ -12,6 +12,7 @@
 #include "dwspool/net/listener.h"
 #include "dwspool/net/signal.h"
 #include "dwspool/net/timer.h"
+
 #include "dwspool/proxy/hub.h"
 #include "dwspool/proxy/worker.h"
 

@@ -23,18 +23,22 @@
 #include "dwspool/base/ids.h"
 #include "dwspool/base/slot_map.h"
 #include "dwspool/base/unique_fd.h"
+
 #include "dwspool/metrics/registry.h"
+#include "dwspool/pool/rotation.h"
+
+#include "dwspool/session/output.h"
+
 #include "dwspool/net/address.h"
 #include "dwspool/net/async.h"
 #include "dwspool/net/loop.h"
 #include "dwspool/net/timer.h"
-#include "dwspool/pool/rotation.h"
+
 #include "dwspool/proxy/back_conn.h"
 #include "dwspool/proxy/cancel_sender.h"
 #include "dwspool/proxy/front_conn.h"
 #include "dwspool/proxy/hub.h"
 #include "dwspool/proxy/pool_context.h"
-#include "dwspool/session/output.h"
 
 namespace dwspool::proxy {
 
@@ -139,8 +143,8 @@ class Worker {
   session::Interner<session::SettingSet> settings_;
   session::Interner<session::ReportedSet> reported_;
   session::SettingsPtr no_settings_;
-  std::vector<pool::Rotation> rotations_;               // by cluster
-  std::vector<std::unique_ptr<bool[]>> old_protocol_;   // NOLINT: by cluster and coordinator
+  std::vector<pool::Rotation> rotations_;              // by cluster
+  std::vector<std::unique_ptr<bool[]>> old_protocol_;  // NOLINT: by cluster and coordinator
   std::shared_ptr<bool> alive_;  // for what may be called when the worker is gone
   std::uint64_t last_session_ = 0;
   std::uint64_t random_state_;
@@ -149,7 +153,7 @@ class Worker {
   std::vector<PoolContext*> touched_;
   std::vector<pool::Action> actions_;
   bool settling_ = false;
-  Deadlines logins_;   // in order: the time allowed is the same for all
+  Deadlines logins_;  // in order: the time allowed is the same for all
   Deadlines lingers_;
   struct BackendDeadline {
     TimePoint at;

@@ -11,14 +11,14 @@ namespace dwspool::retry {
 
 // What is known about the work that was lost.
 enum class Outcome : std::uint8_t {
-  not_sent,      // nothing of it ever reached the server
+  not_sent,               // nothing of it ever reached the server
   open_transaction_lost,  // in a transaction, and nothing that could commit was sent
-  in_doubt,      // sent, and it could have committed
+  in_doubt,               // sent, and it could have committed
 };
 
 struct LostWork {
-  bool sent = false;             // any byte of the request went to the server
-  bool in_transaction = false;   // an explicit transaction was open when it was sent
+  bool sent = false;                // any byte of the request went to the server
+  bool in_transaction = false;      // an explicit transaction was open when it was sent
   bool may_have_committed = false;  // COMMIT, a multi-statement text with one in it, ...
 };
 Outcome judge(const LostWork& work);

@@ -5,11 +5,13 @@
 #include <cstdint>
 
 #include "dwspool/base/pool_mode.h"
+
+#include "dwspool/wire/messages.h"
+#include "dwspool/wire/types.h"
+
 #include "dwspool/session/prepared.h"
 #include "dwspool/session/reply_tracker.h"
 #include "dwspool/session/settings.h"
-#include "dwspool/wire/messages.h"
-#include "dwspool/wire/types.h"
 
 namespace dwspool::session {
 
@@ -24,7 +26,7 @@ struct Backend {
   ReportedPtr reported;  // as of the last ParameterStatus
   SettingsPtr applied;   // what dwspool has set on it beyond the server's defaults
   Dialect dialect = Dialect::unknown;
-  wire::KeyData key;     // for CancelRequest; never shown to a client
+  wire::KeyData key;  // for CancelRequest; never shown to a client
   wire::TxStatus status = wire::TxStatus::idle;
   ReplyTracker replies;
   BackendStatements statements;

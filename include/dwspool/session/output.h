@@ -16,12 +16,12 @@ struct Output {
   GatherList to_client;
   GatherList to_server;
 
-  std::uint32_t queries = 0;        // requests answered to the client (ReadyForQuery each)
-  std::uint32_t transactions = 0;   // of these, those that ended a transaction
-  std::uint32_t pins = 0;           // bits of sql::Effect that began to bind this session
+  std::uint32_t queries = 0;            // requests answered to the client (ReadyForQuery each)
+  std::uint32_t transactions = 0;       // of these, those that ended a transaction
+  std::uint32_t pins = 0;               // bits of sql::Effect that began to bind this session
   std::uint32_t statements_parsed = 0;  // Parse messages that went to the server
   std::uint32_t statements_reused = 0;  // Parse messages that the backend had seen before
-  char error_class[2] = {0, 0};     // NOLINT: SQLSTATE class of the last error sent, if any
+  char error_class[2] = {0, 0};         // NOLINT: SQLSTATE class of the last error sent, if any
   std::uint32_t errors = 0;
 
   void note_error(std::string_view sqlstate) {

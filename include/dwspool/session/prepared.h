@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "dwspool/base/hash.h"
+
 #include "dwspool/sql/statement.h"
 
 namespace dwspool::session {
@@ -97,7 +98,7 @@ class BackendStatements {
  public:
   struct Held {
     PreparedPtr statement;
-    std::string name;       // on the server
+    std::string name;        // on the server
     bool confirmed = false;  // ParseComplete has come
   };
 

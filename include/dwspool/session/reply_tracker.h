@@ -35,14 +35,16 @@ enum class ReplyKind : std::uint8_t {
   copy_end,
 };
 
-constexpr bool is_local(ReplyKind kind) { return kind >= ReplyKind::local_parse_complete; }
+constexpr bool is_local(ReplyKind kind) {
+  return kind >= ReplyKind::local_parse_complete;
+}
 
 // Which kind of entry a message from the server answers in full; nothing for messages that go on.
 std::optional<ReplyKind> answered_by(char message_type);
 
 struct Reply {
   ReplyKind kind = ReplyKind::query;
-  bool own = false;         // dwspool asked; the client must not see the answer
+  bool own = false;  // dwspool asked; the client must not see the answer
   // parse: the id of the named statement, 0 for the unnamed one; query: a QueryFix
   std::uint64_t tag = 0;
 };
@@ -52,8 +54,8 @@ inline constexpr std::uint64_t no_statement = UINT64_MAX;
 
 // What the answer to a query that was sent in other words needs to look like the client's.
 struct QueryFix {
-  bool set_to_reset = false;    // the first tag is RESET, not SET
-  std::uint32_t swallow = 0;    // so many CommandCompletes at the end are not the client's
+  bool set_to_reset = false;  // the first tag is RESET, not SET
+  std::uint32_t swallow = 0;  // so many CommandCompletes at the end are not the client's
 
   constexpr std::uint64_t packed() const {
     return (std::uint64_t{swallow} << 1U) | (set_to_reset ? 1U : 0U);

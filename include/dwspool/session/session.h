@@ -27,15 +27,18 @@
 #include <vector>
 
 #include "dwspool/base/pool_mode.h"
+
+#include "dwspool/sql/statement.h"
+#include "dwspool/wire/frame.h"
+#include "dwspool/wire/messages.h"
+
 #include "dwspool/retry/outcome.h"
+
 #include "dwspool/session/backend.h"
 #include "dwspool/session/output.h"
 #include "dwspool/session/prepared.h"
 #include "dwspool/session/settings.h"
 #include "dwspool/session/welcome.h"
-#include "dwspool/sql/statement.h"
-#include "dwspool/wire/frame.h"
-#include "dwspool/wire/messages.h"
 
 namespace dwspool::session {
 
@@ -53,7 +56,7 @@ std::string_view to_string(SessionState state);
 struct SessionConfig {
   PoolMode mode = PoolMode::automatic;
   bool defer_begin = true;
-  std::size_t max_prepared_statements = 200;     // per backend
+  std::size_t max_prepared_statements = 200;          // per backend
   std::size_t inspect_limit = std::size_t{1} << 20U;  // bytes of SQL that are read as a whole
 };
 
@@ -177,8 +180,7 @@ class Session {
   Next on_extended_locally(const wire::Frame& frame, Output& out, bool& consumed);
 
   // local_replies.cpp: answers without a backend
-  bool answer_query_locally(const wire::Frame& frame, const sql::Statement& statement,
-                            Output& out);
+  bool answer_query_locally(const wire::Frame& frame, const sql::Statement& statement, Output& out);
   bool answer_in_lost_transaction(const sql::Statement& statement, Output& out);
   void flush_local_replies(Output& out);
   void send_ready(wire::TxStatus status, Output& out);
@@ -202,43 +204,43 @@ class Session {
 
   SessionContext* context_;
   std::uint64_t number_;
-  SettingsPtr startup_;   // what RESET goes back to
-  SettingsPtr wanted_;    // what a backend must have for this session
-  ReportedPtr told_;      // what the client knows of the server's parameters
+  SettingsPtr startup_;  // what RESET goes back to
+  SettingsPtr wanted_;   // what a backend must have for this session
+  ReportedPtr told_;     // what the client knows of the server's parameters
   Backend* backend_ = nullptr;
   wire::KeyData key_;
 
   SessionState state_ = SessionState::starting;
   bool draining_ = false;
-  bool escapes_standard_ = true;   // standard_conforming_strings
+  bool escapes_standard_ = true;  // standard_conforming_strings
   bool encoding_safe_ = true;
-  bool lost_transaction_ = false;  // the client's transaction is gone; 25P02 until ROLLBACK
-  bool skip_to_sync_ = false;      // an error was answered without a backend
-  bool local_rollback_ = false;    // a ROLLBACK was parsed without a backend
-  bool request_failed_ = false;    // an ErrorResponse was sent for the present request
-  bool begin_sent_ = false;        // the deferred BEGIN went out with the present request
-  bool begin_failed_ = false;      // ... and was refused by the server
+  bool lost_transaction_ = false;    // the client's transaction is gone; 25P02 until ROLLBACK
+  bool skip_to_sync_ = false;        // an error was answered without a backend
+  bool local_rollback_ = false;      // a ROLLBACK was parsed without a backend
+  bool request_failed_ = false;      // an ErrorResponse was sent for the present request
+  bool begin_sent_ = false;          // the deferred BEGIN went out with the present request
+  bool begin_failed_ = false;        // ... and was refused by the server
   bool may_have_committed_ = false;  // something that can commit was sent in this transaction
-  bool work_sent_ = false;         // something was sent since the last transaction boundary
-  bool session_ended_ = false;     // session state is lost: 57P01 at the next message
+  bool work_sent_ = false;           // something was sent since the last transaction boundary
+  bool session_ended_ = false;       // session state is lost: 57P01 at the next message
   bool watch_tags_ = false;
-  bool discarded_ = false;         // DISCARD ALL was done in the present request
-  bool ready_held_ = false;        // its ReadyForQuery waits for the start-up settings
+  bool discarded_ = false;   // DISCARD ALL was done in the present request
+  bool ready_held_ = false;  // its ReadyForQuery waits for the start-up settings
   bool server_stream_own_ = false;
   std::uint8_t sync_pending_ = 0;
   std::uint8_t lost_while_syncing_ = 0;
   std::uint32_t pins_ = 0;
-  std::uint32_t unpins_ = 0;       // taken back when the present request succeeds
+  std::uint32_t unpins_ = 0;  // taken back when the present request succeeds
   std::uint32_t extra_requests_ = 0;
   std::uint32_t unnamed_serial_ = 0;
   std::size_t client_stream_left_ = 0;  // of a large message that is being passed on
   std::size_t server_stream_left_ = 0;
   std::size_t client_wanted_ = 0;
   std::size_t server_wanted_ = 0;
-  std::string deferred_begin_;     // its SQL; empty when none is held back
-  std::string unnamed_;            // the last unnamed Parse, whole; empty when there is none
-  ReportedPtr reported_mark_;      // the backend's report when this session's changes began
-  std::unique_ptr<wire::ErrorReport> failure_;   // answers the next request
+  std::string deferred_begin_;  // its SQL; empty when none is held back
+  std::string unnamed_;         // the last unnamed Parse, whole; empty when there is none
+  ReportedPtr reported_mark_;   // the backend's report when this session's changes began
+  std::unique_ptr<wire::ErrorReport> failure_;  // answers the next request
   std::unique_ptr<ClientStatements> statements_;
   std::unique_ptr<std::vector<std::string>> parse_names_;  // of Parse messages under way
   std::unique_ptr<TransactionSettings> tx_settings_;

@@ -15,11 +15,13 @@
 #include <string>
 #include <string_view>
 
-#include "dwspool/auth/client_auth.h"
-#include "dwspool/session/output.h"
-#include "dwspool/session/settings.h"
 #include "dwspool/wire/messages.h"
 #include "dwspool/wire/startup.h"
+
+#include "dwspool/auth/client_auth.h"
+
+#include "dwspool/session/output.h"
+#include "dwspool/session/settings.h"
 
 namespace dwspool::session {
 

@@ -12,15 +12,15 @@ namespace dwspool::sql {
 
 // The first statement of the text.
 enum class StatementKind : std::uint8_t {
-  empty,        // nothing but white space, comments and semicolons
-  begin,        // BEGIN or START TRANSACTION, well formed
-  commit,       // COMMIT or END, well formed, without AND CHAIN
-  rollback,     // ROLLBACK or ABORT, well formed, without AND CHAIN and not TO a savepoint
-  set,          // SET name TO value, the plain form; see Statement::name and ::value
-  reset,        // RESET name and SET name TO DEFAULT; see Statement::name and ::reset_by_set
-  reset_all,    // RESET ALL
-  show,         // SHOW
-  deallocate,   // DEALLOCATE name; see Statement::name
+  empty,       // nothing but white space, comments and semicolons
+  begin,       // BEGIN or START TRANSACTION, well formed
+  commit,      // COMMIT or END, well formed, without AND CHAIN
+  rollback,    // ROLLBACK or ABORT, well formed, without AND CHAIN and not TO a savepoint
+  set,         // SET name TO value, the plain form; see Statement::name and ::value
+  reset,       // RESET name and SET name TO DEFAULT; see Statement::name and ::reset_by_set
+  reset_all,   // RESET ALL
+  show,        // SHOW
+  deallocate,  // DEALLOCATE name; see Statement::name
   other,
 };
 
@@ -33,26 +33,26 @@ constexpr bool is_plain_change(StatementKind kind) {
 // What was seen anywhere in the text.
 enum class Effect : std::uint32_t {
   none = 0,
-  ends_transaction = 1U << 0U,     // COMMIT, END, ROLLBACK, ABORT, PREPARE TRANSACTION ...
-  begins_transaction = 1U << 1U,   // BEGIN, START TRANSACTION
-  savepoint = 1U << 2U,            // SAVEPOINT, RELEASE, ROLLBACK TO
-  changes_setting = 1U << 3U,      // SET, RESET, set_config ... in other than the plain form
-  changes_identity = 1U << 4U,     // SET ROLE, SET SESSION AUTHORIZATION and their RESETs
-  temporary_object = 1U << 5U,     // CREATE TEMP, INTO TEMP, pg_temp
-  advisory_lock = 1U << 6U,        // session-level ones
-  held_cursor = 1U << 7U,          // WITH HOLD
-  listens = 1U << 8U,              // LISTEN
-  loads_module = 1U << 9U,         // LOAD
-  prepares = 1U << 10U,            // PREPARE, EXECUTE
-  sequence_state = 1U << 11U,      // nextval, setval, currval, lastval
-  unclear = 1U << 12U,             // could not be read to the end
+  ends_transaction = 1U << 0U,    // COMMIT, END, ROLLBACK, ABORT, PREPARE TRANSACTION ...
+  begins_transaction = 1U << 1U,  // BEGIN, START TRANSACTION
+  savepoint = 1U << 2U,           // SAVEPOINT, RELEASE, ROLLBACK TO
+  changes_setting = 1U << 3U,     // SET, RESET, set_config ... in other than the plain form
+  changes_identity = 1U << 4U,    // SET ROLE, SET SESSION AUTHORIZATION and their RESETs
+  temporary_object = 1U << 5U,    // CREATE TEMP, INTO TEMP, pg_temp
+  advisory_lock = 1U << 6U,       // session-level ones
+  held_cursor = 1U << 7U,         // WITH HOLD
+  listens = 1U << 8U,             // LISTEN
+  loads_module = 1U << 9U,        // LOAD
+  prepares = 1U << 10U,           // PREPARE, EXECUTE
+  sequence_state = 1U << 11U,     // nextval, setval, currval, lastval
+  unclear = 1U << 12U,            // could not be read to the end
   // These take bindings back.
-  discards_all = 1U << 13U,        // DISCARD ALL
-  unlistens_all = 1U << 14U,       // UNLISTEN *
-  deallocates_all = 1U << 15U,     // DEALLOCATE ALL
-  closes_all = 1U << 16U,          // CLOSE ALL
-  unlocks_all = 1U << 17U,         // pg_advisory_unlock_all
-  deallocates = 1U << 18U,         // DEALLOCATE name
+  discards_all = 1U << 13U,     // DISCARD ALL
+  unlistens_all = 1U << 14U,    // UNLISTEN *
+  deallocates_all = 1U << 15U,  // DEALLOCATE ALL
+  closes_all = 1U << 16U,       // CLOSE ALL
+  unlocks_all = 1U << 17U,      // pg_advisory_unlock_all
+  deallocates = 1U << 18U,      // DEALLOCATE name
 };
 
 class Effects {
@@ -76,8 +76,7 @@ inline constexpr std::uint32_t binding_effects =
     static_cast<std::uint32_t>(Effect::changes_identity) |
     static_cast<std::uint32_t>(Effect::temporary_object) |
     static_cast<std::uint32_t>(Effect::advisory_lock) |
-    static_cast<std::uint32_t>(Effect::held_cursor) |
-    static_cast<std::uint32_t>(Effect::listens) |
+    static_cast<std::uint32_t>(Effect::held_cursor) | static_cast<std::uint32_t>(Effect::listens) |
     static_cast<std::uint32_t>(Effect::loads_module) |
     static_cast<std::uint32_t>(Effect::prepares) |
     static_cast<std::uint32_t>(Effect::sequence_state) |

@@ -1,8 +1,8 @@
-#include <doctest/doctest.h>
-
 #include <array>
 #include <string>
 #include <string_view>
+
+#include <doctest/doctest.h>
 
 #include "dwspool/base/byte_queue.h"
 #include "dwspool/base/gather_list.h"

@@ -1,7 +1,5 @@
 #include "dwspool/pool/pool.h"
 
-#include <doctest/doctest.h>
-
 #include <algorithm>
 #include <map>
 #include <random>
@@ -9,28 +7,44 @@
 #include <string>
 #include <vector>
 
+#include <doctest/doctest.h>
+
 namespace dwspool::pool {
 namespace {
 
 using std::chrono::milliseconds;
 using std::chrono::seconds;
 
-constexpr TimePoint at(int ms) { return TimePoint(milliseconds(ms)); }
-ClientId client(std::uint32_t n) { return {n, 1}; }
-BackendId backend(std::uint32_t n) { return {n, 1}; }
+constexpr TimePoint at(int ms) {
+  return TimePoint(milliseconds(ms));
+}
+ClientId client(std::uint32_t n) {
+  return {n, 1};
+}
+BackendId backend(std::uint32_t n) {
+  return {n, 1};
+}
 
 std::string text(const Action& action) {
   const std::string c = std::to_string(action.client.slot);
   const std::string b = std::to_string(action.backend.slot);
   switch (action.kind) {
-    case Action::Kind::grant: return "grant " + b + " to " + c;
-    case Action::Kind::open: return "open " + std::to_string(action.slot);
-    case Action::Kind::close: return "close " + b;
-    case Action::Kind::need_slot: return action.reserve ? "need reserve" : "need";
-    case Action::Kind::free_slot: return "free";
-    case Action::Kind::surrender: return "surrender " + b;
-    case Action::Kind::timeout: return "timeout " + c;
-    case Action::Kind::notice: return "notice " + c;
+    case Action::Kind::grant:
+      return "grant " + b + " to " + c;
+    case Action::Kind::open:
+      return "open " + std::to_string(action.slot);
+    case Action::Kind::close:
+      return "close " + b;
+    case Action::Kind::need_slot:
+      return action.reserve ? "need reserve" : "need";
+    case Action::Kind::free_slot:
+      return "free";
+    case Action::Kind::surrender:
+      return "surrender " + b;
+    case Action::Kind::timeout:
+      return "timeout " + c;
+    case Action::Kind::notice:
+      return "notice " + c;
   }
   return "?";
 }
@@ -298,15 +312,20 @@ TEST_CASE("the states of a slot are a table") {
     bool allowed[8];
   };
   const Row table[] = {
-      {SlotState::free, {SlotState::opening, SlotState::idle, no, no, no, no, no, no},
+      {SlotState::free,
+       {SlotState::opening, SlotState::idle, no, no, no, no, no, no},
        {true, true, false, false, false, false, false, false}},
-      {SlotState::opening, {no, SlotState::idle, no, no, no, no, no, SlotState::free},
+      {SlotState::opening,
+       {no, SlotState::idle, no, no, no, no, no, SlotState::free},
        {false, true, false, false, false, false, false, true}},
-      {SlotState::idle, {no, no, SlotState::lent, no, no, no, SlotState::free, SlotState::free},
+      {SlotState::idle,
+       {no, no, SlotState::lent, no, no, no, SlotState::free, SlotState::free},
        {false, false, true, false, false, false, true, true}},
-      {SlotState::lent, {no, no, no, SlotState::idle, SlotState::cleaning, no, no, SlotState::free},
+      {SlotState::lent,
+       {no, no, no, SlotState::idle, SlotState::cleaning, no, no, SlotState::free},
        {false, false, false, true, true, false, false, true}},
-      {SlotState::cleaning, {no, no, no, no, no, SlotState::idle, no, SlotState::free},
+      {SlotState::cleaning,
+       {no, no, no, no, no, SlotState::idle, no, SlotState::free},
        {false, false, false, false, false, true, false, true}},
   };
   for (const Row& row : table) {
@@ -331,12 +350,12 @@ TEST_CASE("whatever happens: nobody shares a backend, and places are kept count 
     const std::size_t limit = 1 + random() % 5;
     std::size_t places = 0;
     std::uint32_t next_backend = 0;
-    std::map<std::uint32_t, std::uint32_t> holder;          // backend -> client
-    std::map<std::uint32_t, Slot> slot_of;                  // backend -> slot
+    std::map<std::uint32_t, std::uint32_t> holder;  // backend -> client
+    std::map<std::uint32_t, Slot> slot_of;          // backend -> slot
     std::set<Slot> opening;
     std::set<std::uint32_t> cleaning;
     std::set<std::uint32_t> waiting;
-    std::vector<std::uint32_t> order;                       // of waiting clients
+    std::vector<std::uint32_t> order;  // of waiting clients
     TimePoint now = at(0);
     const auto settle = [&] {
       std::vector<Action> list;
@@ -351,12 +370,17 @@ TEST_CASE("whatever happens: nobody shares a backend, and places are kept count 
               REQUIRE_FALSE(holder.contains(action.backend.slot));
               holder[action.backend.slot] = action.client.slot;
               break;
-            case Action::Kind::open: REQUIRE(opening.insert(action.slot).second); break;
+            case Action::Kind::open:
+              REQUIRE(opening.insert(action.slot).second);
+              break;
             case Action::Kind::close:
               REQUIRE_FALSE(holder.contains(action.backend.slot));
               slot_of.erase(action.backend.slot);
               break;
-            case Action::Kind::surrender: slot_of.erase(action.backend.slot); --places; break;
+            case Action::Kind::surrender:
+              slot_of.erase(action.backend.slot);
+              --places;
+              break;
             case Action::Kind::need_slot:
               if (places < limit) {
                 ++places;
@@ -365,12 +389,17 @@ TEST_CASE("whatever happens: nobody shares a backend, and places are kept count 
                 pool.on_slot_denied();
               }
               break;
-            case Action::Kind::free_slot: REQUIRE(places > 0); --places; break;
+            case Action::Kind::free_slot:
+              REQUIRE(places > 0);
+              --places;
+              break;
             case Action::Kind::timeout:
               REQUIRE(waiting.erase(action.client.slot) == 1);
               order.erase(std::find(order.begin(), order.end(), action.client.slot));
               break;
-            case Action::Kind::notice: REQUIRE(waiting.contains(action.client.slot)); break;
+            case Action::Kind::notice:
+              REQUIRE(waiting.contains(action.client.slot));
+              break;
           }
         }
       }
@@ -384,7 +413,8 @@ TEST_CASE("whatever happens: nobody shares a backend, and places are kept count 
           const std::uint32_t c = ++next_client;
           waiting.insert(c);
           order.push_back(c);
-          if (const auto got = pool.acquire(client(c), backend(static_cast<std::uint32_t>(random() % 6)), now)) {
+          if (const auto got =
+                  pool.acquire(client(c), backend(static_cast<std::uint32_t>(random() % 6)), now)) {
             REQUIRE(order.size() == 1);
             order.clear();
             waiting.erase(c);

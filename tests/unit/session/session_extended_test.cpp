@@ -67,7 +67,8 @@ TEST_CASE("a Parse that the backend has seen is answered in its place") {
   prepare(script);
   // The client drops its name and takes it again: the backend still has the statement.
   script.client(close('S', "a") + sync()).to_client("3 Z:I").to_server("");
-  script.client(parse("", "select 0") + parse("a", "select 1") + bind("", "a") + execute() + sync());
+  script.client(parse("", "select 0") + parse("a", "select 1") + bind("", "a") + execute() +
+                sync());
   script.grant().to_server("P:=select 0 B:a E S").to_client("");
   script.server(message('1')).to_client("1 1");
   script.server(used).to_client("2 C:SELECT 1 Z:I").expect(Next::release);
@@ -96,13 +97,27 @@ TEST_CASE("Bind keeps its parameters when its name is replaced") {
   busy.statements.add(table.intern("select 'other'", "", [](auto) { return sql::Effects{}; }), "a");
   std::string with_value;
   wire::MessageWriter(with_value, 'B')
-      .cstring("portal").cstring("a").u16(0).u16(1).u32(5).bytes("hello").u16(0).end();
+      .cstring("portal")
+      .cstring("a")
+      .u16(0)
+      .u16(1)
+      .u32(5)
+      .bytes("hello")
+      .u16(0)
+      .end();
   script.client(parse("a", "select $1") + sync()).grant(busy);
   script.server(message('1') + ready('I')).to_server("P:dwspool_1=select $1 S");
   script.client(with_value + sync()).grant(busy).to_server("B:dwspool_1 S");
   std::string expected;
   wire::MessageWriter(expected, 'B')
-      .cstring("portal").cstring("dwspool_1").u16(0).u16(1).u32(5).bytes("hello").u16(0).end();
+      .cstring("portal")
+      .cstring("dwspool_1")
+      .u16(0)
+      .u16(1)
+      .u32(5)
+      .bytes("hello")
+      .u16(0)
+      .end();
   CHECK(script.raw_to_server() == expected + sync());
 }
 

@@ -28,9 +28,10 @@ TEST_CASE("what the start-up packet asked for is made before the first statement
   CHECK(script.session().start(out) == Next::need_backend);
   script.grant().expect(Next::need_input).to_server("Q:SET \"timezone\" TO 'PRC'").to_client("");
   script.server(complete("SET") + parameter("TimeZone", "PRC") + ready('I'));
-  script.expect(Next::release).to_client(
-      "S:server_version=15.20 S:client_encoding=UTF8 S:TimeZone=PRC "
-      "S:standard_conforming_strings=on K Z:I");
+  script.expect(Next::release)
+      .to_client(
+          "S:server_version=15.20 S:client_encoding=UTF8 S:TimeZone=PRC "
+          "S:standard_conforming_strings=on K Z:I");
   // The same backend suits at once; another one is brought in line, unseen by the client.
   script.client(query("select 1")).grant().to_server("Q:select 1");
   script.server(complete("SELECT 1") + ready('I')).to_client("C:SELECT 1 Z:I");
@@ -178,9 +179,14 @@ TEST_CASE("backends that differ in what they are: the client is told") {
 }
 
 TEST_CASE("what makes session state that cannot be carried binds the session, in auto mode") {
-  const char* binding[] = {"create temp table t(i int)", "select pg_advisory_lock(1)",
-                           "listen x", "load 'auto_explain'", "prepare p as select 1",
-                           "set role x", "select nextval('s')", "select set_config('a.b','1',false)",
+  const char* binding[] = {"create temp table t(i int)",
+                           "select pg_advisory_lock(1)",
+                           "listen x",
+                           "load 'auto_explain'",
+                           "prepare p as select 1",
+                           "set role x",
+                           "select nextval('s')",
+                           "select set_config('a.b','1',false)",
                            "declare c cursor with hold for select 1"};
   for (const char* sql : binding) {
     CAPTURE(sql);

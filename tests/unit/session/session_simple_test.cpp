@@ -8,9 +8,12 @@ TEST_CASE("a log-in asks a backend for the welcome, and gives it back") {
   SessionScript script;
   session::Output out;
   CHECK(script.session().start(out) == Next::need_backend);
-  script.grant().expect(Next::release).to_server("").to_client(
-      "S:server_version=15.20 S:client_encoding=UTF8 S:TimeZone=UTC "
-      "S:standard_conforming_strings=on K Z:I");
+  script.grant()
+      .expect(Next::release)
+      .to_server("")
+      .to_client(
+          "S:server_version=15.20 S:client_encoding=UTF8 S:TimeZone=UTC "
+          "S:standard_conforming_strings=on K Z:I");
   CHECK(script.session().state() == session::SessionState::idle);
 }
 

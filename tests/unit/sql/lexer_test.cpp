@@ -1,10 +1,10 @@
 #include "dwspool/sql/lexer.h"
 
-#include <doctest/doctest.h>
-
 #include <random>
 #include <string>
 #include <vector>
+
+#include <doctest/doctest.h>
 
 #include "dwspool/sql/statement.h"
 

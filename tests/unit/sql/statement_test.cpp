@@ -1,10 +1,10 @@
 #include "dwspool/sql/statement.h"
 
-#include <doctest/doctest.h>
-
 #include <initializer_list>
 #include <string>
 #include <vector>
+
+#include <doctest/doctest.h>
 
 #include "dwspool/sql/quote.h"
 
@@ -40,10 +40,11 @@ TEST_CASE("statements that are known by their form") {
           {"commit", "COMMIT;", "commit work", "end", "end transaction", "commit and no chain"});
   all_are(StatementKind::rollback, {"rollback", "abort;", "rollback work", "ABORT TRANSACTION"});
   all_are(StatementKind::show, {"show timezone", "SHOW ALL;"});
-  all_are(StatementKind::other,
-          {"select 1", "begin x", "start", "begin isolation", "begin read only,", "commit prepared 'x'",
-           "commit and chain", "rollback to a", "rollback and chain", "beginning", "\"begin\"",
-           "set local a to b", "set transaction isolation level serializable", "reset transaction x"});
+  all_are(
+      StatementKind::other,
+      {"select 1", "begin x", "start", "begin isolation", "begin read only,", "commit prepared 'x'",
+       "commit and chain", "rollback to a", "rollback and chain", "beginning", "\"begin\"",
+       "set local a to b", "set transaction isolation level serializable", "reset transaction x"});
 }
 
 TEST_CASE("SET and RESET in their plain forms") {
@@ -74,10 +75,11 @@ TEST_CASE("other ways to change settings bind the session") {
             "do $$ begin set a to b; end $$",
             "do $$ declare x int; begin if x then set a to b; else null; end if; end $$",
             "begin set a to b; end;", "set a", "set a to", "reset"});
-  all_have(Effect::changes_setting,
-           {"set a to b", "reset a", "set local a to b", "set transaction read only",
-            "update t set a = 1", "set constraints all deferred", "insert into t values ('set_config')"},
-           false);
+  all_have(
+      Effect::changes_setting,
+      {"set a to b", "reset a", "set local a to b", "set transaction read only",
+       "update t set a = 1", "set constraints all deferred", "insert into t values ('set_config')"},
+      false);
 }
 
 TEST_CASE("what binds a session, wherever it stands") {
@@ -90,32 +92,33 @@ TEST_CASE("what binds a session, wherever it stands") {
             "do $x$ begin create temp table t(i int); end $x$", "select 1; create temp table t()",
             "create table \"pg_temp\".t(i int)"});
   all_have(Effect::temporary_object,
-           {"select temp from weather", "select 'create temp table'", "select \"create\".temp from x",
-            "create table temperature(i int)"},
+           {"select temp from weather", "select 'create temp table'",
+            "select \"create\".temp from x", "create table temperature(i int)"},
            false);
-  all_have(Effect::advisory_lock, {"select pg_advisory_lock(1)", "select PG_TRY_ADVISORY_LOCK(1, 2)",
-                                   "select pg_catalog.pg_advisory_lock_shared(1)",
-                                   "select \"pg_advisory_lock\"(1)"});
+  all_have(Effect::advisory_lock,
+           {"select pg_advisory_lock(1)", "select PG_TRY_ADVISORY_LOCK(1, 2)",
+            "select pg_catalog.pg_advisory_lock_shared(1)", "select \"pg_advisory_lock\"(1)"});
   all_have(Effect::advisory_lock, {"select pg_advisory_xact_lock(1)"}, false);
   all_have(Effect::held_cursor, {"declare c cursor with hold for select 1",
                                  "begin; declare c scroll cursor WITH\nHOLD for select 1"});
-  all_have(Effect::held_cursor, {"declare c cursor without hold for select 1", "select hold from t"},
-           false);
+  all_have(Effect::held_cursor,
+           {"declare c cursor without hold for select 1", "select hold from t"}, false);
   all_have(Effect::listens, {"listen x", "select 1; LISTEN x"});
   all_have(Effect::loads_module, {"load 'x'", "select dblink_connect('x', 'y')"});
   all_have(Effect::prepares, {"prepare x as select 1", "execute x(1)"});
-  all_have(Effect::sequence_state, {"select nextval('s')", "select currval('s')", "select lastval()",
-                                    "select setval('s', 1)"});
+  all_have(Effect::sequence_state, {"select nextval('s')", "select currval('s')",
+                                    "select lastval()", "select setval('s', 1)"});
   all_have(Effect::changes_identity, {"set role x", "set session authorization x", "reset role",
                                       "reset session authorization", "set session role x"});
 }
 
 TEST_CASE("what may have ended a transaction") {
-  all_have(Effect::ends_transaction, {"commit", "end", "rollback", "abort", "prepare transaction 'x'",
-                                      "commit prepared 'x'", "select 1; commit", "end; select 1",
-                                      "commit and chain", "/* x */ commit"});
-  all_have(Effect::ends_transaction, {"select 1", "rollback to x", "savepoint a", "select 'commit'",
-                                      "select 1 as commit", "release a"},
+  all_have(Effect::ends_transaction,
+           {"commit", "end", "rollback", "abort", "prepare transaction 'x'", "commit prepared 'x'",
+            "select 1; commit", "end; select 1", "commit and chain", "/* x */ commit"});
+  all_have(Effect::ends_transaction,
+           {"select 1", "rollback to x", "savepoint a", "select 'commit'", "select 1 as commit",
+            "release a"},
            false);
   all_have(Effect::savepoint, {"savepoint a", "release a", "rollback to savepoint a"});
   // DWS: a block ends with END; that is taken for the end of a transaction, to be on the safe side.
