@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <utility>
 
 #include "dwspool/wire/frame.h"
 #include "dwspool/wire/messages.h"
@@ -26,6 +27,7 @@ bool Cleaner::needed(const Backend& backend) {
 
 Cleaner::State Cleaner::start(Output& out) {
   ReplyTracker& replies = backend_->replies;
+  stream_left_ = std::exchange(backend_->unread, 0);
   std::string bytes;
   if (replies.copy_in()) {
     wire::MessageWriter(bytes, wire::frontend::copy_fail).cstring("the client has left").end();
@@ -33,7 +35,7 @@ Cleaner::State Cleaner::start(Output& out) {
   }
   if (replies.unsynced() || replies.skipping()) {
     wire::append_sync(bytes);
-    replies.push({ReplyKind::sync, true});
+    replies.push({.kind = ReplyKind::sync, .own = true});
   }
   out.to_server.copy(bytes);
   return advance(out);
@@ -42,7 +44,7 @@ Cleaner::State Cleaner::start(Output& out) {
 void Cleaner::ask(std::string_view sql, Output& out) {
   std::string bytes;
   wire::append_query(bytes, sql);
-  backend_->replies.push({ReplyKind::query, true});
+  backend_->replies.push({.kind = ReplyKind::query, .own = true});
   out.to_server.copy(bytes);
 }
 
@@ -114,30 +116,31 @@ Cleaner::State Cleaner::on_frame(char type, std::string_view body, Output& out) 
   ReplyTracker& replies = backend_->replies;
   while (!replies.empty() && is_local(replies.head().kind)) replies.pop();
   if (const std::optional<ReplyKind> answered = answered_by(type)) {
-    if (type == be::parse_complete && !replies.empty()) {
-      backend_->statements.confirm(replies.head().tag);
+    if (!replies.empty() && replies.head().kind == *answered) {
+      if (settles_statement(replies.head())) backend_->statements.settle();
+      replies.pop();
     }
-    replies.pop_if(*answered);
     return state_;
   }
   switch (type) {
-    case be::error_response:
+    case be::error_response: {
       // Whatever the client's leftovers say is nobody's business; what we ask must work.
       if (wire::read_error(body).is_fatal() || state_ != State::finishing) {
         return state_ = State::failed;
       }
+      std::size_t skipped = 0;
       replies.on_error([&](const Reply& reply) {
-        if (reply.kind == ReplyKind::parse && reply.tag != 0) {
-          backend_->statements.erase(reply.tag);
-        }
+        if (settles_statement(reply)) ++skipped;
       });
+      backend_->statements.undo(skipped);
       if (replies.skipping()) {
         std::string bytes;
         wire::append_sync(bytes);
-        replies.push({ReplyKind::sync, true});
+        replies.push({.kind = ReplyKind::sync, .own = true});
         out.to_server.copy(bytes);
       }
       return state_;
+    }
     case be::ready_for_query: {
       const auto status = wire::read_ready_for_query(body);
       if (!status || !replies.on_ready()) return state_ = State::failed;
@@ -160,7 +163,7 @@ Cleaner::State Cleaner::on_frame(char type, std::string_view body, Output& out) 
       replies.on_copy_sent();
       if (replies.unsynced()) {
         wire::append_sync(bytes);
-        replies.push({ReplyKind::sync, true});
+        replies.push({.kind = ReplyKind::sync, .own = true});
       }
       out.to_server.copy(bytes);
       return state_;

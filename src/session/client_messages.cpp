@@ -70,7 +70,11 @@ Next Session::on_client(std::string_view& in, Output& out) {
       return Next::need_input;
     }
     const wire::FrameView view = wire::peek_frame(in);
-    if (view.status == wire::FrameStatus::incomplete) return Next::need_input;
+    if (view.status == wire::FrameStatus::incomplete) {
+      // The client may have spoken last, as behind a COPY that has failed.
+      const bool done = backend_ != nullptr && in.empty() && can_release();
+      return done ? release() : Next::need_input;
+    }
     if (!is_known(view.type)) {
       return protocol_violation(
           "invalid frontend message type " + std::to_string(static_cast<unsigned char>(view.type)),
@@ -134,7 +138,7 @@ Next Session::on_client_frame(const wire::Frame& frame, Output& out, bool& consu
   // FunctionCall
   if (skip_to_sync_) return Next::need_input;
   if (failure_ || lost_transaction_) {
-    answer_query_locally(frame, sql::Statement{sql::StatementKind::other, true, {}, {}, {}}, out);
+    answer_query_locally(frame, sql::Statement::unread(), out);
     return Next::need_input;
   }
   if (backend_ == nullptr) return need_backend(consumed);
@@ -173,29 +177,29 @@ Next Session::on_query(const wire::Frame& frame, Output& out, bool& consumed) {
     }
     return Next::need_input;
   }
-  if (statement.is_only(sql::StatementKind::deallocate) && statements_) {
+  if (statement.is_only(sql::StatementKind::deallocate) &&
+      client_status() != wire::TxStatus::failed) {
     const std::string name = sql::identifier_of(statement.name);
-    if (statements_->find(name) != nullptr && client_status() != wire::TxStatus::failed) {
-      statements_->erase(name);
-      if (backend_ == nullptr) {
-        send_complete("DEALLOCATE", out);
-        send_ready(client_status(), out);
-      } else {
-        push(ReplyKind::local_deallocate);
-        flush_local_replies(out);
-      }
+    if (statements_ && statements_->find(name) != nullptr) {
+      deallocate_locally(name, out);
       return Next::need_input;
     }
   }
   if (backend_ == nullptr) return need_backend(consumed);
-  const bool alone = backend_->replies.empty();
   flush_deferred_begin(true, out);
-  note_statement(statement, alone, out);
+  note_statement(statement, out);
   std::string instead;
-  push(ReplyKind::query, false, substitute_reset(statement, instead));
+  Reply reply{.kind = ReplyKind::query};
+  reply.tag = substitute_reset(statement, instead);
+  if (statement.is_only(sql::StatementKind::deallocate)) {
+    const std::string name = sql::identifier_of(statement.name);
+    if (backend_->statements.holds_name(name)) {  // it is another client's
+      instead = "DEALLOCATE " + sql::quote_identifier(refuse(name, reply));
+    }
+  }
+  push(reply);
   // A simple Query drops the unnamed statement.
-  unnamed_.clear();
-  backend_->unnamed = {};
+  drop_unnamed();
   work_sent_ = true;
   if (instead.empty()) {
     forward(frame.bytes, out);
@@ -207,16 +211,30 @@ Next Session::on_query(const wire::Frame& frame, Output& out, bool& consumed) {
   return Next::need_input;
 }
 
+// A statement of the extended protocol: only the client's name for it goes.
+void Session::deallocate_locally(const std::string& name, Output& out) {
+  statements_->erase(name);
+  if (backend_ == nullptr) {
+    statements_->settle();
+    send_complete("DEALLOCATE", out);
+    send_ready(client_status(), out);
+    return;
+  }
+  push({.kind = ReplyKind::local_deallocate, .named = true});
+  flush_local_replies(out);
+}
+
 // What the client's start-up packet asked for was made by SET, so that the server's own RESET
 // would go back behind it. It is set anew instead, and the tag put right (see QueryFix).
 std::uint64_t Session::substitute_reset(const sql::Statement& statement, std::string& sql) const {
-  if (startup_->empty() || !statement.single) return 0;
+  if (startup_->empty() || !statement.single || statement.changes.empty()) return 0;
   if (statement.kind == sql::StatementKind::reset) {
-    const std::string name = sql::identifier_of(statement.name);
+    const sql::PlainChange& change = statement.changes.front();
+    const std::string name = sql::identifier_of(change.name);
     const std::string* value = startup_->find(name);
     if (value == nullptr) return 0;
     sql = "SET " + sql::quote_identifier(name) + " TO " + *value;
-    return QueryFix{!statement.reset_by_set, 0}.packed();
+    return QueryFix{!change.reset_by_set, 0}.packed();
   }
   if (statement.kind != sql::StatementKind::reset_all) return 0;
   sql = "RESET ALL";
@@ -226,28 +244,24 @@ std::uint64_t Session::substitute_reset(const sql::Statement& statement, std::st
   return QueryFix{false, static_cast<std::uint32_t>(startup_->entries().size())}.packed();
 }
 
-// Takes down what the statement may do to the session, before it is sent. `alone`: it is a simple
-// Query, and no other request is under way, so that the next ReadyForQuery is its own.
-void Session::note_statement(const sql::Statement& statement, bool alone, Output& out) {
+// Takes down what the statement may do to the session, before it is sent.
+void Session::note_statement(const sql::Statement& statement, Output& out) {
   sql::Effects effects = statement.effects;
-  if (statement.single && sql::is_plain_change(statement.kind)) {
-    if (alone) {
-      track_setting(statement);
-    } else {
-      effects.add(sql::Effect::changes_setting);
-    }
-  }
+  if (!statement.changes.empty()) track_changes(statement, effects);
   if (!effects.any()) return;
   if (effects.has(sql::Effect::ends_transaction) || effects.has(sql::Effect::unclear)) {
     may_have_committed_ = true;
   }
-  if (effects.has(sql::Effect::savepoint) && tx_settings_) tx_settings_->savepoints = true;
+  if (effects.has(sql::Effect::savepoint) && setting_changes_) setting_changes_->on_savepoint();
   if (effects.has(sql::Effect::discards_all) || effects.has(sql::Effect::deallocates_all)) {
     watch_tags_ = true;
   }
   if (context_->config.mode == PoolMode::automatic) {
     const std::uint32_t binding = effects.bits() & sql::binding_effects;
     if (binding != 0) pin(binding, out);
+    if (effects.has(sql::Effect::changes_setting)) {
+      send_change({.kind = SettingChange::Kind::unclear, .name = {}, .value = {}});
+    }
   }
   if (pins_ != 0) {
     const auto take_back = [&](sql::Effect by, sql::Effect what) {
@@ -260,19 +274,35 @@ void Session::note_statement(const sql::Statement& statement, bool alone, Output
   }
 }
 
-// SET or RESET on its own: carried to the next backend once it is known to hold.
-void Session::track_setting(const sql::Statement& statement) {
-  SettingChange change;
-  if (statement.kind != sql::StatementKind::reset_all) {
-    change.name = sql::identifier_of(statement.name);
+// SETs and RESETs in their plain form: carried to the next backend once they are known to hold.
+void Session::track_changes(const sql::Statement& statement, sql::Effects& effects) {
+  using Kind = SettingChange::Kind;
+  if (effects.has(sql::Effect::ends_transaction) || effects.has(sql::Effect::savepoint)) {
+    // A part of the text may hold and another not.
+    effects.add(sql::Effect::changes_setting);
   }
-  if (statement.kind == sql::StatementKind::set) {
-    // Of a reported parameter the server itself will tell.
-    if (backend_->reported->find(change.name) != nullptr) return;
-    change.value = statement.value;
+  for (const sql::PlainChange& change : statement.changes) {
+    SettingChange tracked;
+    // On its own, a RESET goes out in words that mean the start-up packet (substitute_reset).
+    if (change.kind == sql::StatementKind::reset_all) {
+      tracked.kind = statement.single ? Kind::reset_all : Kind::reset_all_raw;
+    } else {
+      tracked.name = sql::identifier_of(change.name);
+      if (change.kind == sql::StatementKind::set) {
+        // Of a reported parameter the server itself will tell.
+        if (backend_->reported->find(tracked.name) != nullptr) continue;
+        tracked.value = change.value;
+      } else {
+        tracked.kind = statement.single ? Kind::reset : Kind::reset_raw;
+      }
+    }
+    send_change(std::move(tracked));
   }
-  if (!tx_settings_) tx_settings_ = std::make_unique<TransactionSettings>();
-  tx_settings_->in_flight = std::move(change);
+}
+
+void Session::send_change(SettingChange change) {
+  if (!setting_changes_) setting_changes_ = std::make_unique<SettingChanges>();
+  setting_changes_->sent(next_request(), std::move(change));
   watch_tags_ = true;
 }
 
@@ -287,9 +317,9 @@ void Session::flush_deferred_begin(bool simple_follows, Output& out) {
   wire::append_parse(bytes, "", deferred_begin_, no_types);
   wire::append_bind(bytes, "");
   wire::append_execute(bytes);
-  push(ReplyKind::parse, true);
-  push(ReplyKind::bind, true);
-  push(ReplyKind::execute, true);
+  for (const ReplyKind kind : {ReplyKind::parse, ReplyKind::bind, ReplyKind::execute}) {
+    push({.kind = kind, .own = true, .begin = true});
+  }
   if (!simple_follows) {
     // Leave no unnamed statement or portal behind that a direct connection would not have.
     wire::append_close(bytes, 'S', "");
@@ -299,8 +329,7 @@ void Session::flush_deferred_begin(bool simple_follows, Output& out) {
   }
   out.to_server.copy(bytes);
   deferred_begin_.clear();
-  unnamed_.clear();
-  backend_->unnamed = {};
+  drop_unnamed();
   begin_sent_ = true;
   work_sent_ = true;
 }
@@ -341,8 +370,7 @@ Next Session::on_client_partial(const wire::FrameView& view, std::string_view& i
       const wire::Frame front{view.type, in};
       bool consumed = true;
       if (inspected && view.type == fe::query) {
-        answer_query_locally(front, sql::Statement{sql::StatementKind::other, true, {}, {}, {}},
-                             out);
+        answer_query_locally(front, sql::Statement::unread(), out);
       } else {
         on_extended_locally(front, out, consumed);
       }
@@ -363,6 +391,11 @@ Next Session::on_client_partial(const wire::FrameView& view, std::string_view& i
         progressed = false;
         return Next::need_input;
       }
+      if (backend_->replies.skipping() || backend_->replies.copy_in()) {
+        push(ReplyKind::bind);
+        forward(in, out);
+        return drop();
+      }
       flush_deferred_begin(false, out);
       work_sent_ = true;
       on_bind(in, view.total, out);
@@ -374,11 +407,10 @@ Next Session::on_client_partial(const wire::FrameView& view, std::string_view& i
       sql::Statement unseen;
       unseen.kind = sql::StatementKind::other;
       unseen.effects.add(sql::Effect::unclear);
-      note_statement(unseen, false, out);
+      note_statement(unseen, out);
       if (view.type == fe::parse) pin(bits(sql::Effect::prepares), out);
       push(view.type == fe::query ? ReplyKind::query : ReplyKind::parse);
-      unnamed_.clear();
-      backend_->unnamed = {};
+      drop_unnamed();
       break;
     }
     default:

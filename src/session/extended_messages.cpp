@@ -6,7 +6,10 @@
 namespace dwspool::session {
 namespace {
 namespace fe = wire::frontend;
-}
+constexpr auto prepares = static_cast<std::uint32_t>(sql::Effect::prepares);
+// A name that no statement and no portal has.
+constexpr std::string_view nobody = "dwspool nobody";
+}  // namespace
 
 Next Session::on_extended(const wire::Frame& frame, Output& out, bool& consumed) {
   if (backend_ == nullptr || skip_to_sync_ || failure_ || lost_transaction_ || local_rollback_) {
@@ -21,8 +24,14 @@ Next Session::on_extended(const wire::Frame& frame, Output& out, bool& consumed)
     if (replies.unsynced()) forward(frame.bytes, out);
     return Next::need_input;
   }
+  if (replies.skipping()) return Next::need_input;  // the server would ignore it
   flush_deferred_begin(false, out);
   work_sent_ = true;
+  if (replies.copy_in()) {  // against the protocol: the server says so
+    push(ReplyKind::execute);
+    forward(frame.bytes, out);
+    return Next::need_input;
+  }
   switch (frame.type) {
     case fe::parse:
       on_parse(frame, out);
@@ -36,9 +45,8 @@ Next Session::on_extended(const wire::Frame& frame, Output& out, bool& consumed)
     case fe::close:
       on_close(frame, out);
       break;
-    default:  // Execute
-      push(ReplyKind::execute);
-      forward(frame.bytes, out);
+    default:
+      on_execute(frame, out);
       break;
   }
   return Next::need_input;
@@ -66,92 +74,121 @@ void Session::on_parse(const wire::Frame& frame, Output& out) {
     parse_named(frame, *message, out);
     return;
   }
-  note_statement(recognize(message->query), false, out);
-  if (carried) {
-    unnamed_.assign(frame.bytes);
-    backend_->unnamed = {number_, ++unnamed_serial_};
-  }
+  sql::Statement seen = recognize(message->query);
+  drop_unnamed();
+  unnamed_special_ = special_of(seen);
+  if (is_sql_level(unnamed_special_)) unnamed_special_.reset();
+  seen.changes.clear();  // they are made when it is executed
+  note_statement(seen, out);
   ++out.statements_parsed;
   push(ReplyKind::parse);
-  forward(frame.bytes, out);
+  const std::string_view text = substitute_for(message->query, unnamed_special_);
+  if (!carried || in_failed_transaction() || text == message->query) {
+    if (carried) unnamed_.assign(frame.bytes);
+    forward(frame.bytes, out);
+  } else {
+    wire::append_parse(unnamed_, "", text, message->types);
+    out.to_server.copy(unnamed_);
+  }
+  if (carried) backend_->unnamed = {number_, ++unnamed_serial_};
+}
+
+// DEALLOCATE of what was, or may have been, prepared by PREPARE: the server's business.
+bool Session::is_sql_level(const SpecialPtr& special) const {
+  if (!special || special->kind != sql::StatementKind::deallocate) return false;
+  if (context_->config.mode == PoolMode::session) return true;
+  if (statements_ && statements_->find(special->name) != nullptr) return false;
+  return !backend_->statements.holds_name(special->name) &&
+         (context_->config.mode == PoolMode::transaction || (pins_ & prepares) != 0);
+}
+
+// Known for sure, so that a Parse of anything but the transaction's end will be refused.
+bool Session::in_failed_transaction() const {
+  return backend_->status == wire::TxStatus::failed && backend_->replies.requests_owed() == 0;
+}
+
+// What tells this session's statements from others of the same text.
+std::string Session::statement_scope() const {
+  if (backend_->reported != reported_mark_ || (setting_changes_ && setting_changes_->watches())) {
+    // Settings that hold in this transaction, for now: no other session is like this one.
+    return "session " + std::to_string(number_) + '/' + std::to_string(next_request());
+  }
+  return wanted_->empty() ? std::string() : session::statement_scope(*wanted_);
 }
 
 void Session::parse_named(const wire::Frame& frame, const wire::ParseMessage& message,
                           Output& out) {
-  ReplyTracker& replies = backend_->replies;
   if (!statements_) statements_ = std::make_unique<ClientStatements>();
+  const PreparedPtr statement =
+      context_->statements.intern(statement_scope(), message.query, message.types,
+                                  [this](std::string_view query) { return recognize(query); });
+  note_effects(*statement, out);
+  const bool failed =
+      in_failed_transaction() && !statement->effects.has(sql::Effect::ends_transaction);
   if (statements_->find(message.name) != nullptr) {
     // The name is taken. The server itself shall say so, in the place where the error belongs.
-    const std::string name(provide_statement(message.name, out));
-    std::string bytes;
-    wire::append_parse(bytes, name, message.query, message.types);
-    out.to_server.copy(bytes);
-    push(ReplyKind::parse, false, no_statement);
+    parse_to_be_refused(message, statement, out);
     return;
   }
-  const PreparedPtr statement =
-      context_->statements.intern(message.query, message.types, [this](std::string_view query) {
-        const sql::Statement seen = recognize(query);
-        sql::Effects effects = seen.effects;
-        if (seen.kind == sql::StatementKind::set || seen.kind == sql::StatementKind::reset) {
-          effects.add(sql::Effect::changes_setting);
-        }
-        return effects;
-      });
-  sql::Statement seen;
-  seen.kind = sql::StatementKind::other;
-  seen.effects = statement->effects;
-  note_statement(seen, false, out);
-  if (replies.skipping()) return;  // the server ignores it, and so does the client's name
-
-  if (const BackendStatements::Held* held = backend_->statements.use(*statement)) {
-    if (backend_->status == wire::TxStatus::failed &&
-        !statement->effects.has(sql::Effect::ends_transaction)) {
-      // Nothing but the end of the transaction is understood now: the server shall say so.
-      std::string bytes;
-      wire::append_parse(bytes, held->name, message.query, message.types);
-      out.to_server.copy(bytes);
-      push(ReplyKind::parse, false, no_statement);
-      return;
-    }
-    statements_->set(message.name, statement);
-    ++out.statements_reused;
-    push(ReplyKind::local_parse_complete);
-    flush_local_replies(out);
+  const BackendStatements::Held* held = backend_->statements.use(*statement);
+  if (held != nullptr && failed) {
+    // Nothing but the end of the transaction is understood now: the server shall say so.
+    std::string bytes;
+    wire::append_parse(bytes, held->name, statement->query, message.types);
+    out.to_server.copy(bytes);
+    backend_->statements.expect_refusal(statement, held->name);
+    push(ReplyKind::parse, false, statement->id);
     return;
   }
   statements_->set(message.name, statement);
+  if (held != nullptr) {
+    ++out.statements_reused;
+    push({.kind = ReplyKind::local_parse_complete, .named = true});
+    flush_local_replies(out);
+    return;
+  }
   ++out.statements_parsed;
-  const BackendStatements::Held& held = backend_->statements.add(statement, message.name);
-  if (!parse_names_) parse_names_ = std::make_unique<std::vector<std::string>>();
-  parse_names_->emplace_back(message.name);
-  push(ReplyKind::parse, false, statement->id);
-  if (held.name == message.name) {
+  const std::string& name = backend_->statements.add(statement, message.name).name;
+  push({.kind = ReplyKind::parse, .named = true, .tag = statement->id});
+  if (name == message.name && (failed || statement->query == message.query)) {
     forward(frame.bytes, out);
   } else {
     std::string bytes;
-    wire::append_parse(bytes, held.name, message.query, message.types);
+    wire::append_parse(bytes, name, failed ? message.query : std::string_view(statement->query),
+                       message.types);
     out.to_server.copy(bytes);
   }
   limit_statements(out);
 }
 
-// Makes the backend hold the client's statement `name` and answers its name there. A name that
-// the client has not prepared comes back as it is, so that the server can say so; should another
-// client's statement hold it, as one that nobody holds.
+void Session::parse_to_be_refused(const wire::ParseMessage& message, const PreparedPtr& statement,
+                                  Output& out) {
+  const std::string name(provide_statement(message.name, out));
+  std::string bytes;
+  wire::append_parse(bytes, name, statement->query, message.types);
+  out.to_server.copy(bytes);
+  backend_->statements.expect_refusal(statement, name);
+  statements_->set_if_free(message.name, statement);
+  push({.kind = ReplyKind::parse, .named = true, .tag = statement->id});
+}
+
+// What a statement does to the session besides changing plain settings.
+void Session::note_effects(const PreparedStatement& statement, Output& out) {
+  if (!statement.effects.any()) return;
+  sql::Statement seen = sql::Statement::unread();
+  seen.effects = statement.effects;
+  note_statement(seen, out);
+}
+
+// Makes the backend hold the client's statement `name` and answers its name there. Empty when
+// there is no such statement, but the server has one of another client by that name.
 std::string_view Session::provide_statement(std::string_view name, Output& out) {
   const PreparedPtr* known = statements_ ? statements_->find(name) : nullptr;
   if (known == nullptr) {
-    if (!backend_->statements.holds_name(name)) return name;
-    static constexpr std::string_view nobody = "dwspool_unknown_statement";
-    return nobody;
+    return backend_->statements.holds_name(name) ? std::string_view{} : name;
   }
   if (const BackendStatements::Held* held = backend_->statements.use(**known)) return held->name;
   const BackendStatements::Held& held = backend_->statements.add(*known, name);
-  if (backend_->replies.skipping()) {
-    backend_->statements.erase((*known)->id);
-    return name;
-  }
   std::string bytes;
   wire::append_parse(bytes, held.name, (*known)->query, (*known)->types);
   out.to_server.copy(bytes);
@@ -164,7 +201,6 @@ std::string_view Session::provide_statement(std::string_view name, Output& out) 
 // Makes the backend's unnamed statement this session's.
 void Session::provide_unnamed(Output& out) {
   const UnnamedStatement mine{number_, unnamed_serial_};
-  if (backend_->replies.skipping()) return;
   if (unnamed_.empty()) {
     if (backend_->unnamed.session != 0 && backend_->unnamed.session != number_) {
       // What is there is somebody else's: to this client there is none.
@@ -187,26 +223,27 @@ void Session::on_bind(std::string_view bytes, std::size_t total, Output& out) {
   const std::string_view body = bytes.substr(wire::header_size);
   const std::optional<wire::BindPrefix> prefix = wire::read_bind_prefix(body);
   if (!prefix || context_->config.mode == PoolMode::session) {
+    if (prefix) note_portal(prefix->portal, prefix->statement.empty() ? unnamed_special_ : nullptr);
     push(ReplyKind::bind);
     forward(bytes, out);
     return;
   }
   std::string_view name = prefix->statement;
+  const PreparedPtr* known = nullptr;
   if (name.empty()) {
     provide_unnamed(out);
+    note_portal(prefix->portal, unnamed_special_);
   } else {
-    if (statements_) {
-      // What the statement does to the session it does at every execution.
-      if (const PreparedPtr* known = statements_->find(name); known && (*known)->effects.any()) {
-        sql::Statement seen;
-        seen.kind = sql::StatementKind::other;
-        seen.effects = (*known)->effects;
-        note_statement(seen, false, out);
-      }
-    }
+    known = statements_ ? statements_->find(name) : nullptr;
+    // What the statement does to the session it does at every execution.
+    if (known != nullptr) note_effects(**known, out);
+    note_portal(prefix->portal, known != nullptr ? (*known)->special : nullptr);
     name = provide_statement(name, out);
   }
-  push(ReplyKind::bind);
+  Reply reply{.kind = ReplyKind::bind};
+  if (known != nullptr) reply.tag = (*known)->id;
+  if (name.empty() && !prefix->statement.empty()) name = refuse(prefix->statement, reply);
+  push(reply);
   if (name == prefix->statement) {
     forward(bytes, out);
     return;
@@ -220,23 +257,92 @@ void Session::on_bind(std::string_view bytes, std::size_t total, Output& out) {
   out.to_server.add(body.substr(prefix->prefix_size));
 }
 
+// The message goes out with a name that nobody has, so that the server refuses it, with the
+// transaction that it may be in; the error is worded here.
+std::string_view Session::refuse(std::string_view name, Reply& reply) {
+  if (!specials_) specials_ = std::make_unique<Specials>();
+  specials_->refused.push(std::string(name));
+  reply.refused = true;
+  return nobody;
+}
+
+void Session::note_portal(std::string_view portal, const SpecialPtr& special) {
+  if (!special && !specials_) return;
+  if (!specials_) specials_ = std::make_unique<Specials>();
+  auto& portals = specials_->portals;
+  std::erase_if(portals, [&](const auto& entry) { return entry.first == portal; });
+  if (special) portals.emplace_back(portal, special);
+}
+
+void Session::on_execute(const wire::Frame& frame, Output& out) {
+  SpecialPtr special;
+  if (specials_ && !specials_->portals.empty()) {
+    const std::string_view body = frame.body();
+    const std::string_view portal = body.substr(0, body.find('\0'));
+    for (const auto& [name, what] : specials_->portals) {
+      if (name == portal) special = what;
+    }
+  }
+  if (special && special->kind == sql::StatementKind::deallocate) {
+    execute_deallocate(frame, special->name, out);
+    return;
+  }
+  if (special) execute_change(*special);
+  push(ReplyKind::execute);
+  forward(frame.bytes, out);
+}
+
+void Session::execute_change(const SpecialStatement& special) {
+  using Kind = SettingChange::Kind;
+  if (special.kind == sql::StatementKind::reset_all) {
+    send_change({Kind::reset_all_raw, {}, {}});
+  } else if (special.kind == sql::StatementKind::reset) {
+    send_change({Kind::reset_raw, special.name, {}});
+  } else if (backend_->reported->find(special.name) == nullptr) {
+    send_change({Kind::set, special.name, special.value});
+  }  // of a reported parameter the server itself will tell
+}
+
+// DEALLOCATE name: the server has got an empty statement in its place (see substitute_for).
+void Session::execute_deallocate(const wire::Frame& frame, const std::string& name, Output& out) {
+  const PreparedPtr* known = statements_ ? statements_->find(name) : nullptr;
+  if (known == nullptr || in_failed_transaction()) {
+    Reply reply{.kind = ReplyKind::execute};
+    std::string bytes;
+    wire::append_execute(bytes, refuse(known == nullptr ? std::string_view(name) : "", reply));
+    push(reply);
+    out.to_server.copy(bytes);
+    return;
+  }
+  const PreparedPtr statement = *known;
+  statements_->erase(name);
+  if (is_last_user(statement)) close_on_server(*statement, true, false, out);
+  push({.kind = ReplyKind::execute, .named = true, .tag = 1});
+  forward(frame.bytes, out);
+}
+
 void Session::on_describe(const wire::Frame& frame, Output& out) {
   const std::optional<wire::TargetMessage> target = wire::read_target(frame.body());
+  Reply reply{.kind = ReplyKind::describe};
   if (target && target->kind == 'S' && context_->config.mode != PoolMode::session) {
     if (target->name.empty()) {
       provide_unnamed(out);
     } else {
-      const std::string_view name = provide_statement(target->name, out);
+      std::string_view name = provide_statement(target->name, out);
+      if (name.empty()) name = refuse(target->name, reply);
+      if (const PreparedPtr* known = statements_ ? statements_->find(target->name) : nullptr) {
+        reply.tag = (*known)->id;
+      }
       if (name != target->name) {
         std::string bytes;
         wire::MessageWriter(bytes, fe::describe).u8('S').cstring(name).end();
-        push(ReplyKind::describe);
+        push(reply);
         out.to_server.copy(bytes);
         return;
       }
     }
   }
-  push(ReplyKind::describe);
+  push(reply);
   forward(frame.bytes, out);
 }
 
@@ -244,8 +350,7 @@ void Session::on_close(const wire::Frame& frame, Output& out) {
   const std::optional<wire::TargetMessage> target = wire::read_target(frame.body());
   if (target && target->kind == 'S' && context_->config.mode != PoolMode::session) {
     if (target->name.empty()) {
-      unnamed_.clear();
-      backend_->unnamed = {};
+      drop_unnamed();
     } else {
       close_named(target->name, out);
       return;
@@ -260,33 +365,44 @@ void Session::on_close(const wire::Frame& frame, Output& out) {
 // for good.
 void Session::close_named(std::string_view name, Output& out) {
   const PreparedPtr* known = statements_ ? statements_->find(name) : nullptr;
-  if (known != nullptr && !backend_->replies.skipping()) {
-    const PreparedPtr statement = *known;
-    statements_->erase(name);
-    const BackendStatements::Held* held = backend_->statements.use(*statement);
-    constexpr long holders = 2;  // `statement` here, and the backend
-    if (held != nullptr && held->confirmed && statement.use_count() == holders) {
-      std::string bytes;
-      wire::append_close(bytes, 'S', held->name);
-      backend_->statements.erase(statement->id);
-      out.to_server.copy(bytes);
-      push(ReplyKind::close);
-      return;
-    }
+  if (known == nullptr) {
+    push(ReplyKind::local_close_complete);
+    flush_local_replies(out);
+    return;
   }
-  push(ReplyKind::local_close_complete);
+  const PreparedPtr statement = *known;
+  statements_->erase(name);
+  if (is_last_user(statement)) {
+    close_on_server(*statement, false, true, out);
+    return;
+  }
+  push({.kind = ReplyKind::local_close_complete, .named = true});
   flush_local_replies(out);
 }
 
+// Whether nobody has the statement but this backend and the client that has just dropped it.
+bool Session::is_last_user(const PreparedPtr& statement) const {
+  constexpr long holders = 3;  // the caller, the backend, the record of the client's change
+  return backend_->statements.is_confirmed(*statement) && statement.use_count() == holders;
+}
+
+void Session::close_on_server(const PreparedStatement& statement, bool own, bool named,
+                              Output& out) {
+  std::string bytes;
+  wire::append_close(bytes, 'S', backend_->statements.remove(statement));
+  out.to_server.copy(bytes);
+  push({.kind = ReplyKind::close, .own = own, .named = named, .tag = statement.id});
+}
+
 void Session::limit_statements(Output& out) {
-  while (backend_->statements.size() > context_->config.max_prepared_statements) {
-    const BackendStatements::Held* oldest = backend_->statements.oldest();
-    if (oldest == nullptr) return;
+  while (true) {
+    const std::string name =
+        backend_->statements.remove_surplus(context_->config.max_prepared_statements);
+    if (name.empty()) return;
     std::string bytes;
-    wire::append_close(bytes, 'S', oldest->name);
+    wire::append_close(bytes, 'S', name);
     out.to_server.copy(bytes);
-    push(ReplyKind::close, true);
-    backend_->statements.erase(oldest->statement->id);
+    push({.kind = ReplyKind::close, .own = true, .tag = 1});
   }
 }
 

@@ -123,6 +123,7 @@ void Session::flush_local_replies(Output& out) {
         break;
     }
     out.to_client.copy(bytes);
+    settle(replies.head());
     replies.pop();
   }
 }
@@ -193,8 +194,11 @@ Next Session::on_extended_locally(const wire::Frame& frame, Output& out, bool& c
   if (frame.type == wire::frontend::close) {
     if (const auto target = wire::read_target(frame.body())) {
       if (target->kind == 'S') {
-        if (target->name.empty()) unnamed_.clear();
-        if (statements_) statements_->erase(target->name);
+        if (target->name.empty()) drop_unnamed();
+        if (statements_) {
+          statements_->erase(target->name);
+          statements_->settle();
+        }
       }
       wire::append_empty(bytes, wire::backend::close_complete);
       out.to_client.copy(bytes);

@@ -50,21 +50,14 @@ bool ReplyTracker::push(Reply reply) {
     unsynced_ = true;
   }
   if (is_request(reply.kind) && !reply.own) ++requests_;
-  entries_.push_back(reply);
+  entries_.push(reply);
   return true;
 }
 
 void ReplyTracker::pop() {
-  const Reply& done = entries_[head_];
-  if (is_request(done.kind) && !done.own) --requests_;
-  ++head_;
-  if (head_ == entries_.size()) {
-    entries_.clear();
-    head_ = 0;
-  } else if (head_ >= 1024) {
-    entries_.erase(entries_.begin(), entries_.begin() + static_cast<std::ptrdiff_t>(head_));
-    head_ = 0;
-  }
+  const Reply& done = entries_.front();
+  if (is_request(done.kind) && !done.own) request_done();
+  entries_.pop();
 }
 
 bool ReplyTracker::on_ready() {
@@ -101,18 +94,17 @@ void ReplyTracker::on_copy_in() {
   copy_by_execute_ = !empty() && head().kind == ReplyKind::execute;
   // A Sync that was sent behind the Execute is read in COPY mode, and ignored there. What was
   // sent behind the end of the data is not.
-  std::size_t i = head_ + 1;
+  std::size_t i = 1;
   while (i < entries_.size()) {
     const Reply& entry = entries_[i];
-    const auto place = entries_.begin() + static_cast<std::ptrdiff_t>(i);
     if (entry.kind == ReplyKind::copy_end) {
       copy_in_ = false;
-      entries_.erase(place);
+      entries_.erase(i);
       return;
     }
     if (entry.kind == ReplyKind::sync && copy_by_execute_) {
-      if (!entry.own) --requests_;
-      entries_.erase(place);
+      if (!entry.own) request_done();
+      entries_.erase(i);
       unsynced_ = true;
       continue;
     }
@@ -124,7 +116,7 @@ void ReplyTracker::on_copy_sent() {
   if (copy_in_) {
     copy_in_ = false;
   } else if (!empty() && !skipping_) {
-    entries_.push_back(Reply{ReplyKind::copy_end, false, 0});
+    entries_.push(Reply{.kind = ReplyKind::copy_end});
   }
 }
 
@@ -136,7 +128,6 @@ void ReplyTracker::copy_end(bool by_error) {
 
 void ReplyTracker::clear() {
   entries_.clear();
-  head_ = 0;
   requests_ = 0;
   unsynced_ = skipping_ = copy_in_ = copy_by_execute_ = in_doubt_ = false;
 }

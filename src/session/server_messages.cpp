@@ -20,6 +20,9 @@ constexpr std::size_t hold_limit = 16384;
 // Messages other than user data are read as a whole; none is ever near this size.
 constexpr std::size_t whole_limit = std::size_t{1} << 24U;
 
+// Settings of more bytes than this are not carried from backend to backend.
+constexpr std::size_t max_carried = std::size_t{256} << 10U;
+
 constexpr bool streams(char type) {
   return type == be::data_row || type == be::copy_data || type == be::function_call_response;
 }
@@ -80,12 +83,18 @@ Next Session::on_server_frame(const wire::Frame& frame, Output& out) {
     if (!own) {
       if (frame.type == be::command_complete) {
         pass_command_complete(frame, out);
+      } else if (frame.type == be::empty_query_response && !replies.empty() &&
+                 replies.head().kind == ReplyKind::execute && replies.head().tag != 0) {
+        send_complete("DEALLOCATE", out);
       } else {
         out.to_client.add(frame.bytes);
       }
     }
-    if (frame.type == be::parse_complete) on_parse_complete();
-    if (replies.pop_if(*answered)) flush_local_replies(out);
+    if (!replies.empty() && replies.head().kind == *answered) {
+      settle(replies.head());
+      replies.pop();
+      flush_local_replies(out);
+    }
     return Next::need_input;
   }
   switch (frame.type) {
@@ -119,16 +128,10 @@ Next Session::on_server_frame(const wire::Frame& frame, Output& out) {
   }
 }
 
-void Session::on_parse_complete() {
-  const ReplyTracker& replies = backend_->replies;
-  if (replies.empty() || replies.head().kind != ReplyKind::parse || replies.head().tag == 0 ||
-      replies.head().tag == no_statement) {
-    return;
-  }
-  backend_->statements.confirm(replies.head().tag);
-  if (!replies.head().own && parse_names_ && !parse_names_->empty()) {
-    parse_names_->erase(parse_names_->begin());
-  }
+// The answer has come: what it was to change stands.
+void Session::settle(const Reply& reply) {
+  if (settles_statement(reply)) backend_->statements.settle();
+  if (reply.named && statements_) statements_->settle();
 }
 
 Next Session::on_error_response(const wire::Frame& frame, Output& out) {
@@ -157,18 +160,10 @@ Next Session::on_error_response(const wire::Frame& frame, Output& out) {
   }
   if (replies.empty() && !replies.skipping()) return Next::need_input;  // belongs to no request
 
-  const bool at_begin = begin_sent_ && replies.head_is_own() && replies.head().tag == 0;
-  out.note_error(fields.sqlstate);
-  pass_error(frame, out);
+  const bool at_begin = begin_sent_ && !replies.empty() && replies.head().begin;
+  pass_error(frame, fields, out);
   request_failed_ = true;
-  std::uint32_t dropped_requests = 0;
-  replies.on_error([&](const Reply& reply) {
-    if (!reply.own && (reply.kind == ReplyKind::query || reply.kind == ReplyKind::function ||
-                       reply.kind == ReplyKind::local_deallocate)) {
-      ++dropped_requests;
-    }
-    drop_reply(reply);
-  });
+  const std::uint32_t dropped_requests = drop_replies();
   if (at_begin) {
     begin_sent_ = false;
     begin_failed_ = true;
@@ -185,41 +180,76 @@ Next Session::on_error_response(const wire::Frame& frame, Output& out) {
   return Next::need_input;
 }
 
-// An error that names a statement names it as the client does.
-void Session::pass_error(const wire::Frame& frame, Output& out) {
+// Words an error as it would be without dwspool: the statement named as the client names it.
+void Session::pass_error(const wire::Frame& frame, const wire::ErrorFields& fields, Output& out) {
+  const ReplyTracker& replies = backend_->replies;
+  if (!replies.empty()) {
+    const Reply& head = replies.head();
+    const bool names_nobody = fields.sqlstate == wire::sqlstate::invalid_sql_statement_name ||
+                              fields.sqlstate == wire::sqlstate::invalid_cursor_name;
+    if (head.refused && names_nobody && specials_) {
+      wire::ErrorReport report;
+      report.sqlstate = wire::sqlstate::invalid_sql_statement_name;
+      report.message = "prepared statement \"" + specials_->refused.front() + "\" does not exist";
+      if (head.kind == ReplyKind::query) specials_->refused.pop();
+      send_error(report, out);
+      return;
+    }
+    if (fields.sqlstate == wire::sqlstate::feature_not_supported && head.tag != 0 &&
+        (head.kind == ReplyKind::bind || head.kind == ReplyKind::describe)) {
+      // "cached plan must not change result type": so it stays for those who prepared it.
+      if (const PreparedStatement* held = backend_->statements.by_id(head.tag)) {
+        held->outdated = true;
+      }
+    }
+  }
+  out.note_error(fields.sqlstate);
   static constexpr std::string_view own_name = "\"dwspool_";
-  const std::size_t at = frame.body().find(own_name);
-  if (at == std::string_view::npos || !statements_) {
+  const std::string_view body = frame.body();
+  const std::size_t at = body.find(own_name);
+  const std::size_t end = at == std::string_view::npos ? at : body.find('"', at + 1);
+  if (end == std::string_view::npos || !statements_) {
     out.to_client.add(frame.bytes);
     return;
   }
-  std::string body(frame.body());
+  std::string_view shown = body.substr(at + 1, end - at - 1);
+  const PreparedStatement* meant = backend_->statements.named(shown);
   statements_->for_each([&](std::string_view name, const PreparedPtr& statement) {
-    const std::string shown = "\"dwspool_" + std::to_string(statement->id) + "\"";
-    if (const std::size_t place = body.find(shown); place != std::string::npos) {
-      body.replace(place, shown.size(), "\"" + std::string(name) + "\"");
-    }
+    if (statement.get() == meant) shown = name;
   });
   std::string bytes;
-  wire::MessageWriter(bytes, be::error_response).bytes(body).end();
+  wire::MessageWriter(bytes, be::error_response)
+      .bytes(body.substr(0, at + 1))
+      .bytes(shown)
+      .bytes(body.substr(end))
+      .end();
   out.to_client.copy(bytes);
 }
 
-// The server will not answer this message any more: it skips to the next Sync.
-void Session::drop_reply(const Reply& reply) {
-  if (reply.kind != ReplyKind::parse || reply.tag == no_statement) return;
-  if (reply.tag == 0) {
-    if (!reply.own) {
-      unnamed_.clear();
-      backend_->unnamed = {};
+// The server skips what was sent up to the next Sync: takes back what counted on it. How many
+// requests of the client's are among it.
+std::uint32_t Session::drop_replies() {
+  std::uint32_t requests = 0;
+  std::size_t statements = 0;
+  std::size_t names = 0;
+  ReplyTracker& replies = backend_->replies;
+  replies.on_error([&](const Reply& reply) {
+    if (settles_statement(reply)) ++statements;
+    if (reply.named) ++names;
+    if (reply.refused && specials_) specials_->refused.pop();
+    if (reply.own) return;
+    if (reply.kind == ReplyKind::parse && reply.tag == 0) drop_unnamed();
+    if (reply.kind == ReplyKind::query || reply.kind == ReplyKind::function ||
+        reply.kind == ReplyKind::local_deallocate) {
+      ++requests;
+      if (setting_changes_) {
+        static_cast<void>(setting_changes_->answered(replies.requests_done() + 1, true));
+      }
     }
-    return;
-  }
-  if (!reply.own && parse_names_ && !parse_names_->empty()) {
-    if (statements_) statements_->erase(parse_names_->front());
-    parse_names_->erase(parse_names_->begin());
-  }
-  backend_->statements.erase(reply.tag);
+  });
+  backend_->statements.undo(statements);
+  if (statements_) statements_->undo(names);
+  return requests;
 }
 
 Next Session::on_ready_for_query(const wire::Frame& frame, Output& out) {
@@ -254,9 +284,8 @@ Next Session::on_ready_for_query(const wire::Frame& frame, Output& out) {
     ++out.queries;
   }
   begin_sent_ = false;
-  if (tx_settings_ && tx_settings_->in_flight) {
-    if (!request_failed_) tx_settings_->changes.push_back(std::move(*tx_settings_->in_flight));
-    tx_settings_->in_flight.reset();
+  if (setting_changes_ && !setting_changes_->answered(replies.requests_done(), request_failed_)) {
+    bind_settings();
   }
   if (!request_failed_ && unpins_ != 0) pins_ &= ~unpins_;
   unpins_ = 0;
@@ -264,10 +293,8 @@ Next Session::on_ready_for_query(const wire::Frame& frame, Output& out) {
   if (*status == wire::TxStatus::idle) {
     if (!lost_transaction_) ++out.transactions;
     on_transaction_end();
-  } else if (tx_settings_) {
-    // A COMMIT or ROLLBACK that left a transaction open was one with AND CHAIN or to a savepoint.
-    if (tx_settings_->committed || tx_settings_->rolled_back) tx_settings_->savepoints = true;
-    tx_settings_->committed = tx_settings_->rolled_back = false;
+  } else if (setting_changes_) {
+    setting_changes_->on_transaction_goes_on();
   }
   if (ready_held_ && replies.empty()) return begin_sync(out);
   if (ready_held_) {
@@ -306,16 +333,14 @@ void Session::pass_command_complete(const wire::Frame& frame, Output& out) {
 void Session::watch_command(std::string_view tag) {
   if (tag == "DISCARD ALL") {
     forget_statements();
-    pins_ = unpins_ = 0;
-    tx_settings_.reset();
+    // What was sent behind it may bind the session anew.
+    if (last_pin_ <= backend_->replies.requests_done() + 1) pins_ = unpins_ = 0;
     discarded_ = true;
-    unnamed_.clear();
-    backend_->unnamed = {};
+    drop_unnamed();
   } else if (tag == "DEALLOCATE ALL") {
     forget_statements();
-  } else if (tx_settings_) {
-    if (tag == "COMMIT") tx_settings_->committed = true;
-    if (tag == "ROLLBACK") tx_settings_->rolled_back = true;
+  } else if (setting_changes_) {
+    setting_changes_->on_tag(tag);
   }
 }
 
@@ -323,17 +348,7 @@ void Session::watch_command(std::string_view tag) {
 // dropped them.
 void Session::forget_statements() {
   backend_->statements.erase_confirmed();
-  if (!statements_) return;
-  std::vector<std::pair<std::string, PreparedPtr>> kept;
-  if (parse_names_) {
-    for (const std::string& name : *parse_names_) {
-      if (const PreparedPtr* statement = statements_->find(name)) {
-        kept.emplace_back(name, *statement);
-      }
-    }
-  }
-  statements_->clear();
-  for (auto& [name, statement] : kept) statements_->set(name, std::move(statement));
+  if (statements_) statements_->clear_settled();
 }
 
 Next Session::on_parameter_status(const wire::Frame& frame, Output& out) {
@@ -362,51 +377,43 @@ Next Session::on_parameter_status(const wire::Frame& frame, Output& out) {
 void Session::on_transaction_end() {
   may_have_committed_ = false;
   work_sent_ = !backend_->replies.empty();  // pipelined behind it
-  const std::unique_ptr<TransactionSettings> ended = std::move(tx_settings_);
+  if (specials_) specials_->portals.clear();
+  watch_tags_ = watch_tags_ && !backend_->replies.empty();
+  SettingChanges::Ended ended;
+  if (setting_changes_) ended = setting_changes_->on_transaction_end();
   if (discarded_) {
     // The server is back at its defaults, the session at what its start-up packet asked for.
-    discarded_ = watch_tags_ = false;
+    discarded_ = false;
     wanted_ = startup_;
     backend_->applied = context_->settings.intern(SettingSet{});
     reported_mark_ = backend_->reported;
     return;
   }
   if (backend_->reported != reported_mark_) carry_reported();
-  if (!ended) return;
-  watch_tags_ = false;
-  if ((ended->committed && ended->rolled_back) || (ended->savepoints && !ended->changes.empty())) {
-    // Which of the changes hold cannot be told.
-    if (context_->config.mode == PoolMode::automatic) {
-      pins_ |= static_cast<std::uint32_t>(sql::Effect::changes_setting);
-    }
-  } else if (!ended->rolled_back && !ended->changes.empty()) {
-    carry_changes(ended->changes);
-  }
+  if (ended.unclear) bind_settings();
+  if (!ended.changes.empty()) carry_changes(ended.changes);
+}
+
+// The settings cannot be followed any more: only this backend has them.
+void Session::bind_settings() {
+  if (context_->config.mode != PoolMode::automatic) return;
+  pins_ |= static_cast<std::uint32_t>(sql::Effect::changes_setting);
 }
 
 void Session::carry_changes(const std::vector<SettingChange>& changes) {
-  SettingSet wanted = *wanted_;
-  SettingSet applied = *backend_->applied;
-  for (const SettingChange& change : changes) {
-    if (change.name.empty()) {  // RESET ALL, with what the start-up packet said behind it
-      wanted = applied = *startup_;
-      continue;
-    }
-    if (change.value) {
-      wanted.set(change.name, *change.value);
-      applied.set(change.name, *change.value);
-      continue;
-    }
-    if (const std::string* startup = startup_->find(change.name)) {
-      wanted.set(change.name, *startup);
-      applied.set(change.name, *startup);  // see substitute_reset
-    } else {
-      wanted.reset(change.name);
-      applied.reset(change.name);
-    }
+  Carried carried = carry(changes, *startup_, *wanted_, *backend_->applied);
+  if (carried.wanted.bytes() > max_carried) {
+    bind_settings();
+    backend_->dirty = true;
+    return;
   }
-  wanted_ = context_->settings.intern(std::move(wanted));
-  backend_->applied = context_->settings.intern(std::move(applied));
+  if (carried.unclear) {
+    bind_settings();
+  } else if (carried.all_known) {
+    pins_ &= ~static_cast<std::uint32_t>(sql::Effect::changes_setting);
+  }
+  wanted_ = context_->settings.intern(std::move(carried.wanted));
+  backend_->applied = context_->settings.intern(std::move(carried.applied));
 }
 
 // What the server has reported since this session got the backend is what the session has set:

@@ -158,6 +158,8 @@ bool Session::can_release() const {
 Next Session::release() {
   if (backend_->replies.in_doubt()) backend_->retire = true;
   backend_ = nullptr;
+  setting_changes_.reset();
+  specials_.reset();
   state_ = SessionState::idle;
   return Next::release;
 }
@@ -234,7 +236,9 @@ Backend* Session::part() {
     const bool stateful = context_->config.mode == PoolMode::session || pins_ != 0;
     // What is under way may yet change the session's settings, unseen by anybody.
     if (stateful || state_ == SessionState::syncing || !left->replies.quiet()) left->dirty = true;
-    if (left->replies.in_doubt()) left->retire = true;
+    // A message that will never be complete: the server would wait for the rest.
+    if (left->replies.in_doubt() || client_stream_left_ > 0) left->retire = true;
+    left->unread = server_stream_left_;
     if ((pins_ & static_cast<std::uint32_t>(sql::Effect::temporary_object)) != 0) {
       left->holds_temporary_objects = true;
     }
@@ -286,12 +290,13 @@ Next Session::on_backend_lost(std::string_view cause, Output& out) {
   lost_transaction_ = transaction_goes_on;
   session_ended_ = stateful;
   deferred_begin_.clear();
-  tx_settings_.reset();
+  setting_changes_.reset();
+  specials_.reset();
   begin_sent_ = begin_failed_ = work_sent_ = may_have_committed_ = false;
   extra_requests_ = 0;
   pins_ = unpins_ = 0;
-  unnamed_.clear();
-  if (parse_names_) parse_names_->clear();
+  drop_unnamed();
+  if (statements_) statements_->undo_all();
 
   for (std::size_t i = 0; i < owed; ++i) {
     if (!(i == 0 && request_failed_)) send_error(report, out);
@@ -313,10 +318,23 @@ Next Session::on_backend_lost(std::string_view cause, Output& out) {
 void Session::pin(std::uint32_t effects, Output& out) {
   out.pins |= effects & ~pins_;
   pins_ |= effects;
+  unpins_ &= ~effects;
+  if (backend_ != nullptr) last_pin_ = next_request();
 }
 
 void Session::push(ReplyKind kind, bool own, std::uint64_t tag) {
-  backend_->replies.push(Reply{kind, own, tag});
+  backend_->replies.push(Reply{.kind = kind, .own = own, .tag = tag});
+}
+
+// The number by which the request that is being sent will be answered.
+std::uint64_t Session::next_request() const {
+  return backend_->replies.requests_done() + backend_->replies.requests_owed() + 1;
+}
+
+void Session::drop_unnamed() {
+  unnamed_.clear();
+  unnamed_special_.reset();
+  if (backend_ != nullptr) backend_->unnamed = {};
 }
 
 }  // namespace dwspool::session

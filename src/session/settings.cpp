@@ -61,6 +61,12 @@ std::size_t SettingSet::hash() const {
   return seed;
 }
 
+std::size_t SettingSet::bytes() const {
+  std::size_t bytes = 0;
+  for (const Entry& entry : entries_) bytes += entry.name.size() + entry.value.size();
+  return bytes;
+}
+
 const std::string* ReportedSet::find(std::string_view name) const {
   for (const Entry& entry : entries_) {
     if (equals_ignore_case(entry.first, name)) return &entry.second;
@@ -139,6 +145,29 @@ StartupSettings settings_of(const wire::StartupMessage& message) {
     add(name, value);
   }
   return result;
+}
+
+std::string statement_scope(const SettingSet& settings) {
+  // What drivers and applications set most, and no statement's meaning depends on.
+  static constexpr std::array<std::string_view, 12> harmless = {
+      "application_name",
+      "bytea_output",
+      "client_encoding",  // the server sees all texts in its own
+      "client_min_messages",
+      "default_transaction_isolation",
+      "default_transaction_read_only",
+      "extra_float_digits",
+      "idle_in_transaction_session_timeout",
+      "lock_timeout",
+      "session_timeout",
+      "statement_timeout",
+      "work_mem"};
+  std::string scope;
+  for (const SettingSet::Entry& entry : settings.entries()) {
+    if (std::find(harmless.begin(), harmless.end(), entry.name) != harmless.end()) continue;
+    scope.append(entry.name).append(1, '=').append(entry.value).append(1, '\n');
+  }
+  return scope;
 }
 
 bool is_settable(std::string_view reported_name) {

@@ -10,8 +10,9 @@
 namespace dwspool::sql {
 namespace {
 
-constexpr int max_nesting = 4;  // dollar quotations inside dollar quotations
-constexpr int max_blocks = 64;  // BEGINs of blocks in one text; each is one call deeper
+constexpr int max_nesting = 4;           // dollar quotations inside dollar quotations
+constexpr std::size_t max_changes = 64;  // plain SETs in one text; more are not followed
+constexpr int max_blocks = 64;           // BEGINs of blocks in one text; each is one call deeper
 
 struct FunctionEffect {
   std::string_view name;
@@ -108,19 +109,11 @@ class Recognizer {
     }
     if (token_.kind == TokenKind::unclosed) result_.effects.add(Effect::unclear);
     result_.single = statements <= 1;
-    settle_settings();
-    return result_;
+    return std::move(result_);
   }
 
  private:
   void advance() { token_ = lexer_.next(); }
-
-  // A plain SET or RESET can be followed on its own only; in company it is just "some change".
-  void settle_settings() {
-    if (plain_changes_ == 0) return;
-    if (!result_.single || !is_plain_change(result_.kind))
-      result_.effects.add(Effect::changes_setting);
-  }
 
   // Reads up to the end of the statement, noting names on the way.
   void skip_statement(int depth) {
@@ -211,7 +204,7 @@ class Recognizer {
     const Statement body =
         Recognizer(token.inner, standard_conforming_strings_, true).run(depth + 1);
     Effects inner = body.effects;
-    if (is_plain_change(body.kind)) inner.add(Effect::changes_setting);
+    if (!body.changes.empty()) inner.add(Effect::changes_setting);
     // Prose in quotes need not lex as SQL, and a DECLARE section is full of "name := value".
     inner.remove(static_cast<std::uint32_t>(Effect::unclear) |
                  static_cast<std::uint32_t>(Effect::discards_all) |
@@ -390,17 +383,18 @@ class Recognizer {
     }
     advance();
     if (ends_statement(token_)) return other(depth, Effect::changes_setting);
-    ++plain_changes_;
     const std::size_t value_start = offset(token_);
     std::size_t value_end = value_start;
     while (!ends_statement(token_)) {
       value_end = offset(token_) + token_.text.size();
       advance();
     }
-    result_.name = text_.substr(name_start, name_end - name_start);
-    result_.value = text_.substr(value_start, value_end - value_start);
-    result_.reset_by_set = equals_ignore_case(result_.value, "default");
-    return result_.reset_by_set ? StatementKind::reset : StatementKind::set;
+    const std::string_view value = text_.substr(value_start, value_end - value_start);
+    const bool reset = equals_ignore_case(value, "default");
+    return plain({.kind = reset ? StatementKind::reset : StatementKind::set,
+                  .name = text_.substr(name_start, name_end - name_start),
+                  .value = value,
+                  .reset_by_set = reset});
   }
 
   StatementKind read_reset(int depth) {
@@ -414,9 +408,9 @@ class Recognizer {
         advance();
       }
       if (!ends_statement(token_)) return other(depth, Effect::changes_setting);
-      ++plain_changes_;
-      result_.name = "timezone";
-      return all ? StatementKind::reset_all : StatementKind::reset;
+      return plain({.kind = all ? StatementKind::reset_all : StatementKind::reset,
+                    .name = "timezone",
+                    .value = {}});
     }
     if (token_.is("transaction")) return other(depth, Effect::changes_setting);
     const std::size_t name_start = offset(token_);
@@ -424,9 +418,19 @@ class Recognizer {
     if (!read_name(name_end) || !ends_statement(token_)) {
       return other(depth, Effect::changes_setting);
     }
-    ++plain_changes_;
-    result_.name = text_.substr(name_start, name_end - name_start);
-    return StatementKind::reset;
+    return plain({.kind = StatementKind::reset,
+                  .name = text_.substr(name_start, name_end - name_start),
+                  .value = {}});
+  }
+
+  StatementKind plain(const PlainChange& change) {
+    // In a block it may be made or not.
+    if (blocks_ > 0 || result_.changes.size() == max_changes) {
+      result_.effects.add(Effect::changes_setting);
+    } else {
+      result_.changes.push_back(change);
+    }
+    return change.kind;
   }
 
   StatementKind read_deallocate(int depth) {
@@ -468,7 +472,6 @@ class Recognizer {
   Lexer lexer_;
   Token token_;
   Statement result_;
-  int plain_changes_ = 0;
   int blocks_ = 0;
 };
 

@@ -137,8 +137,8 @@ void append_bind(std::string& out, std::string_view statement) {
   MessageWriter(out, frontend::bind).cstring("").cstring(statement).u16(0).u16(0).u16(0).end();
 }
 
-void append_execute(std::string& out) {
-  MessageWriter(out, frontend::execute).cstring("").u32(0).end();
+void append_execute(std::string& out, std::string_view portal) {
+  MessageWriter(out, frontend::execute).cstring(portal).u32(0).end();
 }
 
 void append_close(std::string& out, char kind, std::string_view name) {

@@ -186,8 +186,6 @@ def test_its_own_pool(proxy):
     pool_work(proxy, 4)  # as many as there are backends
 
 
-@pytest.mark.xfail(strict=True, reason="RESET ALL counts as a change of settings that cannot be "
-                   "followed: it binds the session to its backend for good")
 def test_its_own_pool_on_one_backend(trusting):
     """asyncpg sends `SELECT pg_advisory_unlock_all(); CLOSE ALL; UNLISTEN *; RESET ALL` whenever a
     connection goes back to its pool."""

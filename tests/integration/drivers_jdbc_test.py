@@ -31,22 +31,13 @@ def check(command, count):
     assert result.stdout.count("ok ") == count, result.stdout[-6000:] + result.stderr[-2000:]
 
 
-def test_pgjdbc(java, trusting, mode, request):
-    if mode == "transaction":
-        request.applymarker(pytest.mark.xfail(
-            strict=True, reason="prepared_test.py, test_rollback_prepared_in_a_failed_transaction"))
-    # It prepares some 300 statements and makes errors among them: see prepared_test.py,
-    # test_error_before_an_eviction.
-    proxy = trusting(mode, shutdown_timeout="3s", defaults={"max_prepared_statements": 1000})
+def test_pgjdbc(java, trusting, mode):
+    """It prepares some 300 statements, and makes errors among them."""
+    proxy = trusting(mode, shutdown_timeout="3s")
     check(java + [str(proxy.port), mode], 14)
 
 
-@pytest.mark.parametrize("mode", [
-    "transaction",
-    pytest.param("auto", marks=pytest.mark.xfail(
-        strict=True, reason="SET extra_float_digits comes in a Parse: a SET in the extended "
-        "protocol is not followed, so it binds every client of pgjdbc")),
-])
+@pytest.mark.parametrize("mode", ["transaction", "auto"])
 def test_pgjdbc_clients_share_one_backend(java, trusting, mode):
     proxy = trusting(mode, defaults={"pool_size": 1, "queue_timeout": "1s"}, shutdown_timeout="1s")
     check(java + [str(proxy.port), mode, "clients"], 1)

@@ -7,9 +7,6 @@ import psycopg
 import pytest
 from dwspool_testing.observer import Observer
 
-EXTENDED_DEALLOCATE = ("DEALLOCATE name in a Parse goes to the server as it is, which does not know "
-                       "the client's name for the statement, or knows another's by it")
-
 
 @pytest.fixture
 def observer(pg):
@@ -96,10 +93,8 @@ def test_more_prepared_statements_than_are_kept(trusting):
         assert one(connection, "select count(*) from pg_prepared_statements") <= 6
 
 
-def test_statements_are_deallocated(connection, mode, request):
+def test_statements_are_deallocated(connection):
     """Above prepared_max (100 by default) psycopg sends DEALLOCATE, by the extended protocol."""
-    if mode != "session":
-        request.applymarker(pytest.mark.xfail(strict=True, reason=EXTENDED_DEALLOCATE))
     connection.autocommit = True
     connection.prepare_threshold = 0
     connection.prepared_max = 3

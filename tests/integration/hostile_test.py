@@ -478,8 +478,6 @@ def stopped(proxy):
         os.kill(proxy.process.pid, signal.SIGCONT)
 
 
-@pytest.mark.xfail(strict=True, reason="a backend to which half a message was passed is waited for "
-                   "(10 s, as if it would answer) when its client has gone (Session::part)")
 @pytest.mark.parametrize("front", [
     query("select '" + "x" * 2000000 + "'")[:-100],
     parse("", "select $1::text") + bind("", "", ["x" * 1000])[:-100],
@@ -498,8 +496,6 @@ def test_client_gone_in_the_middle_of_a_message(trusting, front):
         assert [kind for kind, _ in client.ask("select 1")] == [b"T", b"D", b"C", b"Z"]
 
 
-@pytest.mark.xfail(strict=True, reason="the session looks whether it can let go of its backend only "
-                   "when the server says something; here the client speaks last")
 def test_copy_that_fails_in_the_middle_of_a_message(trusting):
     """The error comes while the client still sends: the backend is free once all of it is here."""
     proxy = trusting("transaction", defaults={"pool_size": 1, "queue_timeout": "2s"})

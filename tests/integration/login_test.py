@@ -397,14 +397,10 @@ def test_startup_options_belong_to_the_session(trusting, observer, mode):
     connection.close()
 
 
-IN_COMPANY = pytest.mark.xfail(strict=True, reason="RESET in one text with other statements goes "
-                               "back to the server's default (poolers.md 9.3)")
-
-
 @pytest.mark.parametrize("sql", [
     "reset all", "discard all",
-    pytest.param("begin; reset work_mem; commit", marks=IN_COMPANY),
-    pytest.param("select 1; reset work_mem", marks=IN_COMPANY),
+    "begin; reset work_mem; commit",
+    "select 1; reset work_mem",
 ])
 def test_resets_of_other_forms_go_back_to_the_startup_options(trusting, observer, sql):
     proxy = trusting("auto")

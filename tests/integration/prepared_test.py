@@ -102,11 +102,6 @@ def test_simple_deallocate(clients):
     assert ask(second, run("s")) == ["2", "1", "C", "Z"]
 
 
-EXTENDED_DEALLOCATE = ("DEALLOCATE name in a Parse goes to the server as it is: what it drops there is "
-                       "not the client's statement, or another client's, and dwspool's books are "
-                       "wrong after it")
-
-
 def test_extended_deallocate(clients):
     client = clients()
     assert ask(client, parse("s", "select 1")) == ["1", "Z"]
@@ -115,8 +110,6 @@ def test_extended_deallocate(clients):
     assert ask(client, parse("s", "select 2"), run("s")) == ["1", "2", "2", "C", "Z"]
 
 
-@pytest.mark.xfail(strict=True, reason=EXTENDED_DEALLOCATE + ": here a client gets the rows of "
-                   "another statement")
 def test_extended_deallocate_and_wrong_rows(clients):
     first, second = clients(2)
     assert ask(first, parse("s", "select 'one'")) == ["1", "Z"]
@@ -125,7 +118,6 @@ def test_extended_deallocate_and_wrong_rows(clients):
     assert ask(second, parse("t", "select 'one'"), run("t")) == ["1", "2", "one", "C", "Z"]
 
 
-@pytest.mark.xfail(strict=True, reason=EXTENDED_DEALLOCATE)
 def test_extended_deallocate_leaves_others_alone(clients):
     first, second = clients(2)
     assert ask(first, parse("s", "select 'first'")) == ["1", "Z"]
@@ -134,7 +126,6 @@ def test_extended_deallocate_leaves_others_alone(clients):
     assert ask(first, run("s")) == ["2", "first", "C", "Z"]
 
 
-@pytest.mark.xfail(strict=True, reason=EXTENDED_DEALLOCATE)
 def test_extended_deallocate_of_what_another_backend_holds(trusting):
     """What psycopg 3 does above prepared_max (100)."""
     proxy = trusting("auto", defaults={"pool_size": 2}, shutdown_timeout="1s")
@@ -166,11 +157,6 @@ def test_eviction(clients):
             assert ask(client, run(f"s{i}")) == ["2", str(i), "C", "Z"]
 
 
-EVICTION = ("the Close of an evicted statement is skipped by the server after an error, and dwspool "
-            "has forgotten the statement all the same (Session::limit_statements)")
-
-
-@pytest.mark.xfail(strict=True, reason=EVICTION)
 def test_eviction_by_a_statement_that_fails(clients):
     client = clients(max_prepared_statements=1)
     assert ask(client, parse("a", "select 'a'")) == ["1", "Z"]
@@ -178,7 +164,6 @@ def test_eviction_by_a_statement_that_fails(clients):
     assert ask(client, run("a")) == ["2", "a", "C", "Z"]
 
 
-@pytest.mark.xfail(strict=True, reason=EVICTION)
 def test_error_before_an_eviction(clients):
     client = clients(max_prepared_statements=1)
     assert ask(client, parse("a", "select 'a'")) == ["1", "Z"]
@@ -187,8 +172,6 @@ def test_error_before_an_eviction(clients):
     assert ask(client, run("a")) == ["2", "a", "C", "Z"]
 
 
-@pytest.mark.xfail(strict=True, reason="in a failed transaction a statement that the backend holds "
-                   "is prepared again under the same name (Session::parse_named)")
 def test_rollback_prepared_in_a_failed_transaction(clients):
     """What pgjdbc does once its ROLLBACK has become a named statement."""
     first, second = clients(2)
@@ -225,8 +208,6 @@ def test_schema_change_invalidates_for_all(clients):
     second.ask("drop table shape")
 
 
-@pytest.mark.xfail(strict=True, reason="a statement prepared anew after a change of its table is "
-                   "answered from dwspool's books with the old, broken one")
 def test_preparing_again_after_a_schema_change(clients):
     """What a driver does after 0A000: drop the statement and prepare it again."""
     client = clients()
@@ -251,8 +232,6 @@ def test_search_path_belongs_to_the_statement(clients):
             ["1", "2", expected, "C", "3", "Z"]
 
 
-@pytest.mark.xfail(strict=True, reason="a statement is shared between sessions with different "
-                   "search paths: 0A000, cached plan must not change result type")
 def test_search_path_belongs_to_the_statement_and_its_types(clients):
     first, second = clients(2)
     first.ask("create schema if not exists three; create table if not exists three.t as select 3 v")
@@ -264,8 +243,6 @@ def test_search_path_belongs_to_the_statement_and_its_types(clients):
             ["1", "2", expected, "C", "3", "Z"]
 
 
-@pytest.mark.xfail(strict=True, reason="RESET ALL binds the session to its backend for good, "
-                   "although it is known what it does")
 def test_reset_all_does_not_bind(clients):
     first, second = clients(2)
     first.send(query("set work_mem to '5MB'") + query("reset all"))
@@ -273,8 +250,6 @@ def test_reset_all_does_not_bind(clients):
     assert digest(second.ask("select 1")) == ["1", "C", "Z"]
 
 
-@pytest.mark.xfail(strict=True, reason="a plain SET in the extended protocol is not followed, and "
-                   "binds the session to its backend for good")
 def test_extended_set_does_not_bind(clients):
     first, second = clients(2)
     assert ask(first, parse("", "set extra_float_digits = 3"), run("")) == ["1", "2", "C", "Z"]

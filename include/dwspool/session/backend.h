@@ -2,6 +2,7 @@
 // follows it from client to client. Owned by the shell's connection object.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 
 #include "dwspool/base/pool_mode.h"
@@ -31,6 +32,7 @@ struct Backend {
   ReplyTracker replies;
   BackendStatements statements;
   UnnamedStatement unnamed;
+  std::size_t unread = 0;  // so much of a large message is still to come, and nobody's
 
   // Set by the session that leaves it:
   bool dirty = false;   // carries session state that must be cleaned away before the next client

@@ -14,7 +14,8 @@
 #include <cstddef>
 #include <cstdint>
 #include <optional>
-#include <vector>
+
+#include "dwspool/base/fifo.h"
 
 namespace dwspool::session {
 
@@ -44,13 +45,20 @@ std::optional<ReplyKind> answered_by(char message_type);
 
 struct Reply {
   ReplyKind kind = ReplyKind::query;
-  bool own = false;  // dwspool asked; the client must not see the answer
-  // parse: the id of the named statement, 0 for the unnamed one; query: a QueryFix
+  bool own = false;      // dwspool asked; the client must not see the answer
+  bool named = false;    // settles a change of the client's names (ClientStatements)
+  bool begin = false;    // part of the BEGIN that was held back
+  bool refused = false;  // sent so that the server refuses it; dwspool words the error
+  // parse, close: not 0 if it settles a change of BackendStatements; bind, describe: the id of
+  // the named statement; query: a QueryFix; execute: 1 for DEALLOCATE, which the server got as an
+  // empty statement
   std::uint64_t tag = 0;
 };
 
-// A Parse that is sent in order to be refused: no statement comes of it.
-inline constexpr std::uint64_t no_statement = UINT64_MAX;
+// Whether its answer settles a change of BackendStatements.
+constexpr bool settles_statement(const Reply& reply) {
+  return reply.tag != 0 && (reply.kind == ReplyKind::parse || reply.kind == ReplyKind::close);
+}
 
 // What the answer to a query that was sent in other words needs to look like the client's.
 struct QueryFix {
@@ -71,11 +79,11 @@ class ReplyTracker {
   // ignores all but Sync; such messages are not entered. Returns whether it was.
   bool push(Reply reply);
 
-  bool empty() const { return head_ == entries_.size(); }
-  std::size_t size() const { return entries_.size() - head_; }
+  bool empty() const { return entries_.empty(); }
+  std::size_t size() const { return entries_.size(); }
   // Precondition: not empty.
-  const Reply& head() const { return entries_[head_]; }
-  bool head_is_own() const { return head_ < entries_.size() && entries_[head_].own; }
+  const Reply& head() const { return entries_.front(); }
+  bool head_is_own() const { return !entries_.empty() && entries_.front().own; }
 
   // Nothing owed, nothing open: the server waits for a new request.
   bool quiet() const { return empty() && !unsynced_ && !skipping_ && !copy_in_; }
@@ -88,8 +96,11 @@ class ReplyTracker {
   bool in_doubt() const { return in_doubt_; }
   // How many ReadyForQuery the client still waits for.
   std::size_t requests_owed() const { return requests_; }
+  // How many of the clients' requests have been answered, or will not be: a request sent now will
+  // be answered as number requests_done() + requests_owed() + 1.
+  std::uint64_t requests_done() const { return requests_done_; }
 
-  void set_head_tag(std::uint64_t tag) { entries_[head_].tag = tag; }
+  void set_head_tag(std::uint64_t tag) { entries_.front().tag = tag; }
 
   // The answer to the head has come in full.
   void pop();
@@ -132,10 +143,14 @@ class ReplyTracker {
 
  private:
   void copy_end(bool by_error);
+  void request_done() {
+    --requests_;
+    ++requests_done_;
+  }
 
-  std::vector<Reply> entries_;
-  std::size_t head_ = 0;
+  Fifo<Reply> entries_;
   std::size_t requests_ = 0;
+  std::uint64_t requests_done_ = 0;
   bool unsynced_ = false;
   bool skipping_ = false;
   bool copy_in_ = false;

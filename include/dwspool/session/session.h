@@ -24,8 +24,10 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
+#include "dwspool/base/fifo.h"
 #include "dwspool/base/pool_mode.h"
 
 #include "dwspool/sql/statement.h"
@@ -37,6 +39,7 @@
 #include "dwspool/session/backend.h"
 #include "dwspool/session/output.h"
 #include "dwspool/session/prepared.h"
+#include "dwspool/session/setting_changes.h"
 #include "dwspool/session/settings.h"
 #include "dwspool/session/welcome.h"
 
@@ -124,17 +127,12 @@ class Session {
   const SettingsPtr& wanted_settings() const { return wanted_; }
 
  private:
-  struct SettingChange {
-    std::string name;                  // empty: RESET ALL
-    std::optional<std::string> value;  // SQL text; nothing for RESET
-  };
-  // Plain SETs of an open transaction, kept until it is known how that ends.
-  struct TransactionSettings {
-    std::vector<SettingChange> changes;
-    std::optional<SettingChange> in_flight;  // sent, not yet answered
-    bool committed = false;
-    bool rolled_back = false;
-    bool savepoints = false;
+  // Portals of special statements, and what will be refused.
+  struct Specials {
+    std::vector<std::pair<std::string, SpecialPtr>> portals;
+    // For replies that are marked as refused, in their order: the name of the prepared statement
+    // that does not exist; empty when the transaction has failed.
+    Fifo<std::string> refused;
   };
 
   // session.cpp: life cycle
@@ -158,12 +156,17 @@ class Session {
   Next on_copy_message(const wire::Frame& frame, Output& out);
   Next need_backend(bool& consumed);
   sql::Statement recognize(std::string_view text) const;
-  void note_statement(const sql::Statement& statement, bool alone, Output& out);
-  void track_setting(const sql::Statement& statement);
+  void deallocate_locally(const std::string& name, Output& out);
+  void note_statement(const sql::Statement& statement, Output& out);
+  void track_changes(const sql::Statement& statement, sql::Effects& effects);
+  void send_change(SettingChange change);
+  std::uint64_t next_request() const;
+  void drop_unnamed();
   std::uint64_t substitute_reset(const sql::Statement& statement, std::string& sql) const;
   void flush_deferred_begin(bool simple_follows, Output& out);
   void forward(std::string_view bytes, Output& out) { out.to_server.add(bytes); }
   void push(ReplyKind kind, bool own = false, std::uint64_t tag = 0);
+  void push(const Reply& reply) { backend_->replies.push(reply); }
 
   // extended_messages.cpp: Parse, Bind, Describe, Execute, Close, Sync
   Next on_extended(const wire::Frame& frame, Output& out, bool& consumed);
@@ -171,6 +174,19 @@ class Session {
   void parse_named(const wire::Frame& frame, const wire::ParseMessage& message, Output& out);
   void on_bind(std::string_view bytes, std::size_t total, Output& out);
   void on_describe(const wire::Frame& frame, Output& out);
+  void on_execute(const wire::Frame& frame, Output& out);
+  void execute_deallocate(const wire::Frame& frame, const std::string& name, Output& out);
+  void note_portal(std::string_view portal, const SpecialPtr& special);
+  void parse_to_be_refused(const wire::ParseMessage& message, const PreparedPtr& statement,
+                           Output& out);
+  void note_effects(const PreparedStatement& statement, Output& out);
+  void execute_change(const SpecialStatement& special);
+  void close_on_server(const PreparedStatement& statement, bool own, bool named, Output& out);
+  std::string_view refuse(std::string_view name, Reply& reply);
+  bool is_last_user(const PreparedPtr& statement) const;
+  bool in_failed_transaction() const;
+  bool is_sql_level(const SpecialPtr& special) const;
+  std::string statement_scope() const;
   void on_close(const wire::Frame& frame, Output& out);
   void close_named(std::string_view name, Output& out);
   void on_sync(const wire::Frame& frame, Output& out);
@@ -194,12 +210,13 @@ class Session {
   Next on_parameter_status(const wire::Frame& frame, Output& out);
   void watch_command(std::string_view tag);
   void pass_command_complete(const wire::Frame& frame, Output& out);
-  void on_parse_complete();
-  void pass_error(const wire::Frame& frame, Output& out);
+  void settle(const Reply& reply);
+  void pass_error(const wire::Frame& frame, const wire::ErrorFields& fields, Output& out);
+  std::uint32_t drop_replies();
   void on_transaction_end();
   void carry_reported();
   void carry_changes(const std::vector<SettingChange>& changes);
-  void drop_reply(const Reply& reply);
+  void bind_settings();
   void forget_statements();
 
   SessionContext* context_;
@@ -230,7 +247,8 @@ class Session {
   std::uint8_t sync_pending_ = 0;
   std::uint8_t lost_while_syncing_ = 0;
   std::uint32_t pins_ = 0;
-  std::uint32_t unpins_ = 0;  // taken back when the present request succeeds
+  std::uint32_t unpins_ = 0;    // taken back when the present request succeeds
+  std::uint64_t last_pin_ = 0;  // the request that added to pins_ last
   std::uint32_t extra_requests_ = 0;
   std::uint32_t unnamed_serial_ = 0;
   std::size_t client_stream_left_ = 0;  // of a large message that is being passed on
@@ -239,11 +257,12 @@ class Session {
   std::size_t server_wanted_ = 0;
   std::string deferred_begin_;  // its SQL; empty when none is held back
   std::string unnamed_;         // the last unnamed Parse, whole; empty when there is none
+  SpecialPtr unnamed_special_;  // what it does to this session
   ReportedPtr reported_mark_;   // the backend's report when this session's changes began
   std::unique_ptr<wire::ErrorReport> failure_;  // answers the next request
   std::unique_ptr<ClientStatements> statements_;
-  std::unique_ptr<std::vector<std::string>> parse_names_;  // of Parse messages under way
-  std::unique_ptr<TransactionSettings> tx_settings_;
+  std::unique_ptr<SettingChanges> setting_changes_;
+  std::unique_ptr<Specials> specials_;
 };
 
 }  // namespace dwspool::session

@@ -34,6 +34,7 @@ class SettingSet {
   bool empty() const { return entries_.empty(); }
   const std::vector<Entry>& entries() const { return entries_; }
   std::size_t hash() const;
+  std::size_t bytes() const;  // of all names and values
   friend bool operator==(const SettingSet&, const SettingSet&) = default;
 
  private:
@@ -101,6 +102,11 @@ struct StartupSettings {
   std::string error;  // not empty: refuse the connection with this text
 };
 StartupSettings settings_of(const wire::StartupMessage& message);
+
+// Those of the settings that the meaning of a statement's text may depend on, as one text: what
+// search_path finds, how constants are read (TimeZone, DateStyle). Sessions in which these differ
+// cannot share a prepared statement.
+std::string statement_scope(const SettingSet& settings);
 
 // False for parameters that report what the server is and that no SET can change.
 bool is_settable(std::string_view reported_name);

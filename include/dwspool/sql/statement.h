@@ -7,6 +7,7 @@
 
 #include <cstdint>
 #include <string_view>
+#include <vector>
 
 namespace dwspool::sql {
 
@@ -16,9 +17,9 @@ enum class StatementKind : std::uint8_t {
   begin,       // BEGIN or START TRANSACTION, well formed
   commit,      // COMMIT or END, well formed, without AND CHAIN
   rollback,    // ROLLBACK or ABORT, well formed, without AND CHAIN and not TO a savepoint
-  set,         // SET name TO value, the plain form; see Statement::name and ::value
-  reset,       // RESET name and SET name TO DEFAULT; see Statement::name and ::reset_by_set
-  reset_all,   // RESET ALL
+  set,         // SET name TO value, the plain form; see Statement::changes
+  reset,       // RESET name and SET name TO DEFAULT, likewise
+  reset_all,   // RESET ALL, likewise
   show,        // SHOW
   deallocate,  // DEALLOCATE name; see Statement::name
   other,
@@ -29,6 +30,14 @@ constexpr bool is_plain_change(StatementKind kind) {
   return kind == StatementKind::set || kind == StatementKind::reset ||
          kind == StatementKind::reset_all;
 }
+
+// One of them, anywhere in the text but inside a body.
+struct PlainChange {
+  StatementKind kind = StatementKind::set;
+  std::string_view name;      // as written (perhaps quoted); a view into the text
+  std::string_view value;     // set: as written
+  bool reset_by_set = false;  // reset: written as SET ... TO DEFAULT
+};
 
 // What was seen anywhere in the text.
 enum class Effect : std::uint32_t {
@@ -86,12 +95,15 @@ struct Statement {
   StatementKind kind = StatementKind::empty;
   bool single = true;  // at most one statement that is not empty
   Effects effects;
-  // set, reset, deallocate: the name as written (perhaps quoted); set: the value as written.
-  // Views into the text.
-  std::string_view name;
-  std::string_view value;
-  bool reset_by_set = false;  // reset: written as SET ... TO DEFAULT
+  std::string_view name;  // deallocate: as written (perhaps quoted); a view into the text
+  std::vector<PlainChange> changes;  // all plain changes of the text, in order
 
+  // A statement that was not looked at.
+  static Statement unread() {
+    Statement statement;
+    statement.kind = StatementKind::other;
+    return statement;
+  }
   bool is_only(StatementKind wanted) const { return single && kind == wanted; }
 };
 

@@ -76,7 +76,7 @@ void append_parse(std::string& out, std::string_view name, std::string_view quer
                   std::string_view types);
 // Unnamed portal, no parameters, text results.
 void append_bind(std::string& out, std::string_view statement);
-void append_execute(std::string& out);
+void append_execute(std::string& out, std::string_view portal = {});
 void append_close(std::string& out, char kind, std::string_view name);
 void append_sync(std::string& out);
 void append_terminate(std::string& out);

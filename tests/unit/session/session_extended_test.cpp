@@ -16,6 +16,10 @@ void prepare(SessionScript& script, std::string_view sql = "select 1") {
   script.to_server("P:a=" + std::string(sql) + " S").to_client("1 Z:I");
 }
 
+session::PreparedPtr intern(session::PreparedTable& table, std::string_view query) {
+  return table.intern("", query, "", [](std::string_view text) { return sql::recognize(text); });
+}
+
 }  // namespace
 
 TEST_CASE("one batch of the extended protocol takes a backend and gives it back") {
@@ -78,9 +82,9 @@ TEST_CASE("a name that another client's statement holds is replaced on the wire 
   SessionScript script;
   script.logged_in();
   session::PreparedTable table;
-  const auto first = table.intern("select 0", "", [](auto) { return sql::Effects{}; });
+  const auto first = intern(table, "select 0");
   session::Backend busy = script.make_backend();
-  busy.statements.add(table.intern("select 'other'", "", [](auto) { return sql::Effects{}; }), "a");
+  busy.statements.add(intern(table, "select 'other'"), "a");
   script.client(parse("a", "select 1") + bind("", "a") + describe('S', "a") + execute() + sync());
   script.grant(busy);
   script.to_server("P:dwspool_1=select 1 B:dwspool_1 D:Sdwspool_1 E S");
@@ -92,9 +96,9 @@ TEST_CASE("Bind keeps its parameters when its name is replaced") {
   SessionScript script;
   script.logged_in();
   session::PreparedTable table;
-  const auto first = table.intern("select 0", "", [](auto) { return sql::Effects{}; });
+  const auto first = intern(table, "select 0");
   session::Backend busy = script.make_backend();
-  busy.statements.add(table.intern("select 'other'", "", [](auto) { return sql::Effects{}; }), "a");
+  busy.statements.add(intern(table, "select 'other'"), "a");
   std::string with_value;
   wire::MessageWriter(with_value, 'B')
       .cstring("portal")
@@ -169,10 +173,10 @@ TEST_CASE("a client never runs another client's statement") {
   SessionScript script;
   script.logged_in();
   session::PreparedTable table;
-  const auto first = table.intern("select 0", "", [](auto) { return sql::Effects{}; });
+  const auto first = intern(table, "select 0");
   session::Backend busy = script.make_backend();
-  busy.statements.add(table.intern("drop table x", "", [](auto) { return sql::Effects{}; }), "a");
-  script.client(use_a).grant(busy).to_server("B:dwspool_unknown_statement E S");
+  busy.statements.add(intern(table, "drop table x"), "a");
+  script.client(use_a).grant(busy).to_server("B:dwspool nobody E S");
   script.server(error("26000") + ready('I')).expect(Next::release);
   busy.unnamed = {99, 1};
   script.client(bind("", "") + execute() + sync()).grant(busy).to_server("C:S B: E S");
@@ -218,6 +222,93 @@ TEST_CASE("DEALLOCATE of a protocol statement is answered without the server") {
   SessionScript second;
   second.logged_in();
   second.client(query("deallocate b")).expect(Next::need_backend);  // SQL's own, or nobody's
+}
+
+TEST_CASE("a simple DEALLOCATE never drops another client's statement") {
+  SessionScript script;
+  script.logged_in();
+  session::PreparedTable table;
+  session::Backend busy = script.make_backend();
+  busy.statements.add(intern(table, "select 'other'"), "a");
+  busy.statements.settle();
+  script.client(query("deallocate a")).grant(busy).to_server("Q:DEALLOCATE \"dwspool nobody\"");
+  script.server(error("26000") + ready('I')).to_client("E:26000 Z:I").expect(Next::release);
+}
+
+TEST_CASE("DEALLOCATE in the extended protocol is carried out here") {
+  SessionScript script;
+  script.logged_in();
+  prepare(script);
+  script.client(parse("", "deallocate a") + bind("", "") + execute() + sync()).grant();
+  // The server gets an empty statement in its place, and Close: nobody else has the statement.
+  script.to_server("P:= B: C:Sa E S");
+  script.server(message('1') + message('2') + message('3') + message('I') + ready('I'));
+  script.to_client("1 2 C:DEALLOCATE Z:I").expect(Next::release);
+  script.client(use_a).grant().to_server("B:a E S");
+  script.server(error("26000") + ready('I')).to_client("E:26000 Z:I");
+  CHECK(script.backend().statements.size() == 0);
+}
+
+TEST_CASE("DEALLOCATE of an unknown name in the extended protocol fails when it is executed") {
+  SessionScript script;
+  script.logged_in();
+  script.client(parse("", "deallocate a") + bind("", "") + execute() + sync()).grant();
+  script.to_server("P:= B: E S");
+  script.server(message('1') + message('2') + error("34000") + ready('I'));
+  script.to_client("1 2 E:26000 Z:I").expect(Next::release);
+}
+
+TEST_CASE("a DEALLOCATE that is skipped has not happened") {
+  SessionScript script;
+  script.logged_in();
+  prepare(script);
+  script.client(bind("", "x") + parse("", "deallocate a") + bind("", "") + execute() + sync());
+  script.grant().server(error("26000") + ready('I')).to_client("E:26000 Z:I");
+  script.to_server("B:x P:= B: C:Sa E S");
+  CHECK(script.backend().statements.size() == 1);
+  script.client(use_a).grant().to_server("B:a E S");
+}
+
+TEST_CASE("a Close that is skipped has not happened") {
+  SessionScript script;
+  script.logged_in();
+  prepare(script);
+  script.client(parse("", "selec") + close('S', "a") + parse("a", "select 2") + sync()).grant();
+  script.to_server("P:=selec C:Sa P:dwspool_1=select 2 S");
+  script.server(error("42601") + ready('I')).to_client("E:42601 Z:I").expect(Next::release);
+  CHECK(script.backend().statements.size() == 1);
+  script.client(use_a).grant().to_server("B:a E S");
+}
+
+TEST_CASE("a SET in the extended protocol is followed") {
+  SessionScript script;
+  script.logged_in();
+  script.client(parse("", "set work_mem = '1MB'") + bind("", "") + execute() + sync()).grant();
+  script.to_server("P:=set work_mem = '1MB' B: E S");
+  script.server(message('1') + message('2') + complete("SET") + ready('I'));
+  script.to_client("1 2 C:SET Z:I").expect(Next::release);
+  CHECK(script.session().pins() == 0);
+  session::Backend other = script.make_backend();
+  script.client(query("select 1")).grant(other).to_server("Q:SET \"work_mem\" TO '1MB'");
+}
+
+TEST_CASE("a SET that was only bound is not") {
+  SessionScript script;
+  script.logged_in();
+  script.client(parse("", "set work_mem = '1MB'") + bind("", "") + sync()).grant();
+  script.to_server("P:=set work_mem = '1MB' B: S");
+  script.server(message('1') + message('2') + ready('I')).expect(Next::release);
+  session::Backend other = script.make_backend();
+  script.client(query("select 1")).grant(other).to_server("Q:select 1");
+}
+
+TEST_CASE("after 0A000 a statement that is prepared anew is a new one") {
+  SessionScript script;
+  script.logged_in();
+  prepare(script);
+  script.client(use_a).grant().server(error("0A000") + ready('I')).to_client("E:0A000 Z:I");
+  script.to_server("B:a E S");
+  script.client(parse("b", "select 1") + sync()).grant().to_server("P:b=select 1 S");
 }
 
 TEST_CASE("DEALLOCATE ALL and DISCARD ALL empty both sides") {

@@ -27,6 +27,22 @@ void all_have(Effect effect, std::initializer_list<std::string_view> texts, bool
   }
 }
 
+// The plain changes of a text, in short.
+std::string changes(std::string_view text) {
+  std::string list;
+  for (const PlainChange& change : recognize(text).changes) {
+    if (!list.empty()) list += ' ';
+    if (change.kind == StatementKind::set) {
+      list.append(change.name).append("=").append(change.value);
+    } else if (change.kind == StatementKind::reset) {
+      list.append("reset ").append(change.name);
+    } else {
+      list += "reset all";
+    }
+  }
+  return list;
+}
+
 }  // namespace
 
 TEST_CASE("statements that are known by their form") {
@@ -52,27 +68,39 @@ TEST_CASE("SET and RESET in their plain forms") {
     const Statement statement = recognize(text);
     REQUIRE(statement.is_only(StatementKind::set));
     CHECK_FALSE(statement.effects.any());
-    return std::string(statement.name) + "=" + std::string(statement.value);
+    return changes(text);
   };
   CHECK(set("set a to b") == "a=b");
   CHECK(set("SET SESSION a = 'x' ;") == "a='x'");
   CHECK(set("set \"A b\".c to 1, 2 , 'x'") == "\"A b\".c=1, 2 , 'x'");
   CHECK(set("set search_path to \"$user\",public -- why") == "search_path=\"$user\",public");
   CHECK(recognize("reset a.b;").is_only(StatementKind::reset));
-  CHECK(recognize("reset a.b;").name == "a.b");
+  CHECK(changes("reset a.b;") == "reset a.b");
   CHECK(recognize("set a to default").is_only(StatementKind::reset));
-  CHECK(recognize("set a to default").reset_by_set);
+  CHECK(recognize("set a to default").changes.front().reset_by_set);
   CHECK(recognize("reset all").is_only(StatementKind::reset_all));
-  CHECK(recognize("reset time zone").name == "timezone");
+  CHECK(changes("reset time zone") == "reset timezone");
   CHECK(recognize("deallocate prepare \"X\"").name == "\"X\"");
+}
+
+TEST_CASE("plain changes in company are listed in order") {
+  CHECK(changes("set a to b; select 1; reset c;RESET ALL") == "a=b reset c reset all");
+  CHECK(changes("begin; set a to b; commit") == "a=b");
+  CHECK_FALSE(recognize("set a to b; select 1").effects.has(Effect::changes_setting));
+  // What may be made or not is unclear.
+  CHECK(changes("begin set a to b; end;").empty());
+  CHECK(changes("do $$ begin set a to b; end $$").empty());
+  std::string many;
+  for (int i = 0; i < 100; ++i) many += "set a to b;";
+  CHECK(recognize(many).changes.size() == 64);
+  CHECK(recognize(many).effects.has(Effect::changes_setting));
 }
 
 TEST_CASE("other ways to change settings bind the session") {
   all_have(Effect::changes_setting,
            {"set time zone 'UTC'", "set names 'utf8'", "set schema 'x'",
             "set session characteristics as transaction read only", "alter session set x = 1",
-            "select set_config('a', 'b', false)", "set a to b; select 1", "select 1; reset a",
-            "do $$ begin set a to b; end $$",
+            "select set_config('a', 'b', false)", "do $$ begin set a to b; end $$",
             "do $$ declare x int; begin if x then set a to b; else null; end if; end $$",
             "begin set a to b; end;", "set a", "set a to", "reset"});
   all_have(
