@@ -37,6 +37,7 @@ void count(Worker& worker, metrics::Refusal refusal) {
 bool FrontConn::process_startup(std::string_view& in) {
   using Need = session::StartupFlow::Need;
   while (true) {
+    const std::size_t before = in.size();
     Need need = startup_->on_bytes(in, worker_.output());
     if (need == Need::user) {
       if (!check_login()) {
@@ -50,6 +51,8 @@ bool FrontConn::process_startup(std::string_view& in) {
     switch (need) {
       case Need::input:
       case Need::user:
+        // The next message may have come in the same segment.
+        if (!in.empty() && in.size() < before) continue;
         return flush();
       case Need::cancel:
         worker_.metrics().cancels_received.add();

@@ -190,9 +190,6 @@ def test_every_message_before_log_in(proxy, opening):
         assert b"C08P01" in answer, (kind, answer)
 
 
-@pytest.mark.xfail(strict=True, reason="what comes in one segment with the start-up packet, or "
-                   "behind a password message, is not looked at before the next bytes arrive "
-                   "(FrontConn::process_startup)")
 def test_password_in_one_segment_with_the_startup_packet(proxy):
     first = b"n,,n=,r=abcdefghijklmnopqr"
     with Connection("127.0.0.1", proxy.port, timeout=1) as client:
