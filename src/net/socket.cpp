@@ -52,20 +52,30 @@ Socket::~Socket() {
 
 void Socket::watch(bool readable, bool writable) {
   const int wanted = (readable ? UV_READABLE : 0) | (writable ? UV_WRITABLE : 0);
-  if (wanted == watched_) return;
+  if (wanted == watched_ && !stopped_) return;
   watched_ = wanted;
+  stopped_ = false;
   if (wanted == 0) {
     uv_poll_stop(poll_.get());
     return;
   }
   uv_poll_start(poll_.get(), wanted, [](uv_poll_t* handle, int status, int events) {
-    auto* socket = static_cast<Socket*>(handle->data);
-    if (socket == nullptr) return;
-    // An error shows when the socket is read.
-    const bool failed = status != 0;
-    socket->handler_->on_ready(failed || (events & UV_READABLE) != 0,
-                               !failed && (events & UV_WRITABLE) != 0);
+    if (handle->data != nullptr) static_cast<Socket*>(handle->data)->on_event(status, events);
   });
+}
+
+void Socket::on_event(int status, int events) {
+  if (status == 0) {
+    handler_->on_ready((events & UV_READABLE) != 0, (events & UV_WRITABLE) != 0);
+    return;
+  }
+  // There is an error, and libuv watches no more. There may be bytes in front of the error, more
+  // than the handler takes now: it is found by reading, or by writing.
+  stopped_ = true;
+  uv_poll_t* const handle = poll_.get();
+  handler_->on_ready((watched_ & UV_READABLE) != 0, (watched_ & UV_WRITABLE) != 0);
+  const bool alive = handle->data != nullptr;  // a closed handle lives until the loop goes on
+  if (alive && stopped_) watch((watched_ & UV_READABLE) != 0, (watched_ & UV_WRITABLE) != 0);
 }
 
 IoResult Socket::receive(char* buffer, std::size_t size) {

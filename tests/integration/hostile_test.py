@@ -514,11 +514,6 @@ def test_copy_that_fails_in_the_middle_of_a_message(trusting):
         assert [kind for kind, _ in client.ask("select 1")] == [b"T", b"D", b"C", b"Z"]
 
 
-ZOMBIE = ("bytes and a reset that come together: libuv reports the reset (POLLERR) and watches no "
-          "more, dwspool reads the bytes and waits for an event that never comes (Socket::watch)")
-
-
-@pytest.mark.xfail(strict=True, reason=ZOMBIE)
 def test_bytes_and_reset_at_once_from_a_client(trusting):
     proxy = trusting("auto", shutdown_timeout="1s")
     client = Connection("127.0.0.1", proxy.port)
@@ -529,7 +524,6 @@ def test_bytes_and_reset_at_once_from_a_client(trusting):
     wait_until(lambda: proxy.metric("dwspool_clients") == 0, timeout=3, what="no client left")
 
 
-@pytest.mark.xfail(strict=True, reason=ZOMBIE)
 def test_bytes_and_reset_at_once_from_a_server(proxies):
     """A server that is killed in the middle of an answer: its client would wait for ever."""
     with socket.create_server(("127.0.0.1", 0)) as listener:

@@ -41,6 +41,8 @@ class Socket {
   Socket(const Socket&) = delete;
   Socket& operator=(const Socket&) = delete;
 
+  // Holds until it is changed, also over an error of the socket: the handler is told to read (or
+  // to write) until it has found the error and destroys the socket.
   void watch(bool readable, bool writable);
   bool watches_reading() const { return (watched_ & UV_READABLE) != 0; }
 
@@ -54,10 +56,13 @@ class Socket {
   int fd() const { return fd_.get(); }
 
  private:
+  void on_event(int status, int events);
+
   UniqueFd fd_;
   Handler* handler_;
   UvPtr<uv_poll_t> poll_;
   int watched_ = 0;
+  bool stopped_ = false;  // libuv has stopped watching, because of an error
 };
 
 struct KeepAliveOptions {
