@@ -114,6 +114,8 @@ int serve(config::Config config) {
   // Passwords are in memory: no core dump shows them, and no other process reads them.
   static_cast<void>(::prctl(PR_SET_DUMPABLE, 0));
   static_cast<void>(std::signal(SIGPIPE, SIG_IGN));
+  net::Signal::block(SIGTERM);
+  net::Signal::block(SIGINT);
   const double start_time =
       std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count();
   std::unique_ptr<Log> log;

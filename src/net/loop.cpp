@@ -1,6 +1,11 @@
 #include "dwspool/net/loop.h"
 
+#include <cerrno>
+#include <csignal>
 #include <stdexcept>
+
+#include <sys/signalfd.h>
+#include <unistd.h>
 
 #include "dwspool/net/async.h"
 #include "dwspool/net/signal.h"
@@ -91,18 +96,33 @@ Async::Async(Loop& loop, std::function<void()> on_wake)
   handle_->data = this;
 }
 
+void Signal::block(int number) {
+  sigset_t set;
+  sigemptyset(&set);
+  sigaddset(&set, number);
+  check(-pthread_sigmask(SIG_BLOCK, &set, nullptr), "pthread_sigmask");
+}
+
 Signal::Signal(Loop& loop, int number, std::function<void()> on_signal)
-    : on_signal_(std::move(on_signal)), handle_(new uv_signal_t) {
-  check(uv_signal_init(loop.raw(), handle_.get()), "uv_signal_init");
-  handle_->data = this;
-  check(uv_signal_start(
-            handle_.get(),
-            [](uv_signal_t* handle, int) {
-              if (handle->data != nullptr) static_cast<Signal*>(handle->data)->on_signal_();
-            },
-            number),
-        "uv_signal_start");
-  uv_unref(reinterpret_cast<uv_handle_t*>(handle_.get()));
+    : on_signal_(std::move(on_signal)), poll_(nullptr) {
+  sigset_t set;
+  sigemptyset(&set);
+  sigaddset(&set, number);
+  fd_.reset(::signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC));
+  check(fd_ ? 0 : -errno, "signalfd");
+  auto poll = std::make_unique<uv_poll_t>();
+  check(uv_poll_init(loop.raw(), poll.get(), fd_.get()), "uv_poll_init");
+  poll_.reset(poll.release());
+  poll_->data = this;
+  uv_poll_start(poll_.get(), UV_READABLE, [](uv_poll_t* handle, int, int) {
+    if (handle->data != nullptr) static_cast<Signal*>(handle->data)->on_readable();
+  });
+  uv_unref(reinterpret_cast<uv_handle_t*>(poll_.get()));
+}
+
+void Signal::on_readable() {
+  signalfd_siginfo info{};
+  while (::read(fd_.get(), &info, sizeof(info)) == sizeof(info)) on_signal_();
 }
 
 void run_in_background(Loop& loop, std::function<void()> work, std::function<void()> done) {

@@ -369,7 +369,7 @@ void FrontConn::destroy() {
 }
 
 void FrontConn::drain() {
-  if (lingering_ || !session_) return;  // a log-in under way will be refused
+  if (lingering_ || !session_) return;  // a log-in under way is refused at its next step
   const Next next = session_->drain(worker_.output());
   std::string_view nothing;
   if (next != Next::need_input) static_cast<void>(run(next, nothing));

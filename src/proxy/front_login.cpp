@@ -32,6 +32,14 @@ void count(Worker& worker, metrics::Refusal refusal) {
   worker.metrics().refusals[static_cast<std::size_t>(refusal)].add();
 }
 
+wire::ErrorReport shutdown_report(Worker& worker) {
+  count(worker, metrics::Refusal::shutdown);
+  wire::ErrorReport report;
+  report.sqlstate = wire::sqlstate::cannot_connect_now;
+  report.message = "dwspool is shutting down";
+  return report;
+}
+
 }  // namespace
 
 bool FrontConn::process_startup(std::string_view& in) {
@@ -88,10 +96,7 @@ bool FrontConn::check_login() {
   user_ = startup_->user();
   wire::ErrorReport report;
   if (hub.draining.load(std::memory_order_relaxed)) {
-    count(worker_, metrics::Refusal::shutdown);
-    report.sqlstate = wire::sqlstate::cannot_connect_now;
-    report.message = "dwspool is shutting down";
-    static_cast<void>(startup_->refuse(std::move(report), worker_.output()));
+    static_cast<void>(startup_->refuse(shutdown_report(worker_), worker_.output()));
     return false;
   }
   if (hub.clients.fetch_add(1, std::memory_order_relaxed) >= config.max_client_conn) {
@@ -130,8 +135,11 @@ bool FrontConn::check_login() {
 bool FrontConn::start_session() {
   const std::string database = startup_->database();
   wire::ErrorReport report;
-  pool_ = worker_.find_pool(database, user_);
-  if (pool_ == nullptr) {
+  const bool draining = worker_.hub().draining.load(std::memory_order_relaxed);
+  if (!draining) pool_ = worker_.find_pool(database, user_);
+  if (draining) {
+    report = shutdown_report(worker_);
+  } else if (pool_ == nullptr) {
     count(worker_, metrics::Refusal::unknown_database);
     report.sqlstate = wire::sqlstate::invalid_catalog_name;
     report.message = "database \"" + printable(database) + "\" does not exist";
@@ -166,6 +174,16 @@ bool FrontConn::start_session() {
 
 void FrontConn::on_login_timeout() {
   if (session_ != nullptr || lingering_) return;
+  if (worker_.hub().draining.load(std::memory_order_relaxed)) {
+    // Who has not said a word does not wait for one.
+    if (startup_->state() == session::StartupFlow::State::first_packet) {
+      destroy();
+      return;
+    }
+    static_cast<void>(startup_->refuse(shutdown_report(worker_), worker_.output()));
+    if (flush()) static_cast<void>(finish());
+    return;
+  }
   count(worker_, metrics::Refusal::login_timeout);
   worker_.hub().log.write_limited(LogLevel::info, "client.login_timeout",
                                   "a client took too long to log in", {{"client", peer_.text()}});

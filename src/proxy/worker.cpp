@@ -16,6 +16,8 @@ namespace {
 
 // How often pools that nobody uses are looked for, and the loop shows that it turns.
 constexpr Duration housekeeping = std::chrono::seconds{10};
+// How long a connection that has not logged in holds up the end of the process.
+constexpr Duration login_grace = std::chrono::seconds{1};
 
 }  // namespace
 
@@ -457,7 +459,14 @@ void Worker::drop_unused_pools() {
 void Worker::drain(std::function<void()> done) {
   draining_ = true;
   drained_ = std::move(done);
-  clients_.for_each([](FrontConn& client) { client.drain(); });
+  // Nobody who is not in yet comes in any more; they have a moment to hear it.
+  const TimePoint last_login = now() + login_grace;
+  logins_.clear();
+  clients_.for_each([&](FrontConn& client) {
+    if (!client.logged_in()) logins_.emplace_back(last_login, client.id());
+    client.drain();
+  });
+  if (!logins_.empty()) arm(last_login);
   settle();
   check_drained();
 }

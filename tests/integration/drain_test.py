@@ -210,10 +210,8 @@ def test_connections_before_their_log_in(trusting, clients):
     assert ended(proxy, 5) == 0
 
 
-@pytest.mark.xfail(strict=True, reason="a connection before its log-in holds the drain up to "
-                   "client_login_timeout or shutdown_timeout (FrontConn::drain)")
 def test_silent_connections_do_not_hold_it_up(trusting):
-    """A health check, or a hostile client."""
+    """A health check, or a hostile client: it has a second."""
     proxy = trusting("auto", shutdown_timeout="4s")
     with Connection("127.0.0.1", proxy.port):
         wait_until(lambda: proxy.metric("dwspool_clients") == 1, what="one client")
@@ -221,8 +219,6 @@ def test_silent_connections_do_not_hold_it_up(trusting):
         assert ended(proxy, 1.5) == 0
 
 
-@pytest.mark.xfail(strict=True, reason="a log-in that waits for its password is not refused any "
-                   "more: the client comes in, and is told nothing (FrontConn::drain, start_session)")
 def test_log_in_under_way_is_refused(proxies, pg):
     proxy = proxies({
         "shutdown_timeout": "2s",
@@ -289,8 +285,6 @@ def test_second_signal_ends_at_once(trusting, clients):
     assert time.monotonic() - began < 1
 
 
-@pytest.mark.xfail(strict=True, reason="SIGTERM has its default effect again while the process "
-                   "winds up: one that comes then kills it")
 def test_many_signals(trusting, clients):
     """Service managers and impatient people repeat themselves."""
     for _ in range(10):

@@ -10,7 +10,6 @@
 #include <vector>
 
 #include "dwspool/net/listener.h"
-#include "dwspool/net/signal.h"
 #include "dwspool/net/timer.h"
 
 #include "dwspool/proxy/hub.h"
