@@ -63,7 +63,9 @@ void Timer::arm(TimePoint deadline) {
   if (deadline == deadline_) return;
   deadline_ = deadline;
   const TimePoint now = loop_->now();
-  std::uint64_t milliseconds = 0;
+  // One at least: a timer that is due at once when it is armed from its own callback would keep
+  // the loop from ever polling.
+  std::uint64_t milliseconds = 1;
   if (deadline > now) {
     milliseconds = static_cast<std::uint64_t>(
         std::chrono::ceil<std::chrono::milliseconds>(deadline - now).count());
