@@ -46,6 +46,8 @@ std::optional<BackendId> Pool::acquire(ClientId client, BackendId preferred, Tim
     transit(slot, SlotEvent::grant);
     return entries_[slot].backend;
   }
+  // Other workers may have idle backends again: nobody says so as long as nobody waits here.
+  if (waiters_.empty()) denied_ = Denied::nothing;
   waiters_.push_back({client, now, false});
   waiting_[client.packed()] = std::prev(waiters_.end());
   want_more(now);
@@ -93,16 +95,19 @@ Slot Pool::new_slot() {
   return static_cast<Slot>(entries_.size() - 1);
 }
 
-// Asks for one place more, if there are clients whom none of the backends under way can serve.
+// Whether there are clients whom none of the backends under way can serve.
+bool Pool::lacks_backends() const {
+  return waiters_.size() > count(SlotState::opening) + count(SlotState::cleaning);
+}
+
+// Asks for one place more, if it is needed.
 void Pool::want_more(TimePoint now) {
   if (slot_requested_ || shut_down_ || now < not_before_) return;
-  const std::size_t coming = count(SlotState::opening) + count(SlotState::cleaning);
-  const bool for_waiters = waiters_.size() > coming;
-  const bool for_minimum = size() < options_.min_size;
-  if (!for_waiters && !for_minimum) return;
+  if (!lacks_backends() && size() >= options_.min_size) return;
   const bool reserve = options_.has_reserve && !waiters_.empty() &&
                        now - waiters_.front().since >= options_.reserve_timeout;
-  // Asked and refused: the answer changes only when a place comes free, or with the reserve.
+  // Asked and refused: the answer changes only when a place comes free, or with the reserve. (Of
+  // a backend that another worker does not need, this one hears as long as it waits.)
   if (denied_ == Denied::all || (denied_ == Denied::without_reserve && !reserve)) return;
   asked_reserve_ = reserve;
   slot_requested_ = true;
@@ -113,22 +118,25 @@ void Pool::want_more(TimePoint now) {
                       .reserve = reserve});
 }
 
-void Pool::on_opened(Slot slot, BackendId backend, TimePoint now) {
+void Pool::on_opened(Slot slot, BackendId backend, TimePoint foreign_since, TimePoint now) {
   Entry& entry = entries_[slot];
   entry.backend = backend;
   entry.opened_at = now;
   not_before_ = TimePoint{};
   transit(slot, SlotEvent::opened);
-  make_available(slot, never, now);
+  make_available(slot, foreign_since, now);
   want_more(now);
 }
 
-Slot Pool::adopt(BackendId backend, TimePoint opened_at, TimePoint now) {
+Slot Pool::adopt(BackendId backend, TimePoint opened_at, TimePoint foreign_since, TimePoint now) {
   const Slot slot = new_slot();
   entries_[slot].backend = backend;
   entries_[slot].opened_at = opened_at;
   transit(slot, SlotEvent::opened);
-  make_available(slot, never, now);
+  make_available(slot, foreign_since, now);
+  // Where this one came from there may be more.
+  if (!waiters_.empty()) denied_ = Denied::nothing;
+  want_more(now);
   return slot;
 }
 
@@ -302,8 +310,10 @@ TimePoint Pool::next_deadline() const {
       break;
     }
   }
-  if (options_.has_reserve && denied_ == Denied::without_reserve) {
-    next = std::min(next, waiters_.front().since + options_.reserve_timeout);
+  // Only while want_more() would ask: a deadline that nothing comes of would be due for ever.
+  if (options_.has_reserve && denied_ == Denied::without_reserve && lacks_backends() &&
+      !slot_requested_ && !shut_down_) {
+    next = std::min(next, std::max(waiters_.front().since + options_.reserve_timeout, not_before_));
   }
   return next;
 }

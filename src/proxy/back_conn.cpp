@@ -309,7 +309,8 @@ void BackConn::close() {
 }
 
 BackendTransfer BackConn::hand_over() {
-  BackendTransfer transfer{socket_->release(), std::move(core_), coordinator_, opened_at_};
+  BackendTransfer transfer{socket_->release(), std::move(core_), std::move(in_), coordinator_,
+                           opened_at_};
   worker_.remove_backend(id_);
   return transfer;
 }

@@ -53,6 +53,7 @@ BackConn::BackConn(Worker& worker, BackendId id, PoolContext& pool, BackendTrans
       pool_(pool),
       state_(State::ready),
       core_(std::move(transfer.core)),
+      in_(std::move(transfer.in)),
       opened_at_(transfer.opened_at),
       coordinator_(transfer.coordinator) {
   core_.reported = worker.reported().intern(session::ReportedSet(*core_.reported));
@@ -234,7 +235,7 @@ void BackConn::on_logged_in() {
   deadline_ = never;
   state_ = State::ready;
   opened_at_ = worker_.now();
-  pool_.pool.on_opened(slot_, id_, worker_.now());
+  pool_.pool.on_opened(slot_, id_, pool_.slots->foreign_wait(worker_.index()), worker_.now());
   worker_.touch(pool_);
 }
 

@@ -298,7 +298,7 @@ void Worker::surrender(PoolContext& pool, BackendId id) {
   BackConn* backend = find_backend(id);
   const SlotAccount::Waiting waiting = pool.slots->oldest_other(index_);
   if (waiting.since == never) {  // not any more
-    backend->set_slot(pool.pool.adopt(id, backend->opened_at(), now()));
+    backend->set_slot(pool.pool.adopt(id, backend->opened_at(), never, now()));
     return;
   }
   auto transfer = std::make_shared<BackendTransfer>(backend->hand_over());
@@ -320,7 +320,8 @@ bool Worker::adopt(const std::string& database, const std::string& user,
     return std::make_unique<BackConn>(*this, id, pool, std::move(transfer));
   });
   ++pool.backends;
-  backend.set_slot(pool.pool.adopt(backend.id(), opened_at, now()));
+  backend.set_slot(
+      pool.pool.adopt(backend.id(), opened_at, pool.slots->foreign_wait(index_), now()));
   touch(pool);
   return true;
 }

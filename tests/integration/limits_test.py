@@ -142,10 +142,6 @@ def test_pool_size_in_session_mode(trusting, clients, observer):
     assert len(observer.pids(role)) == 3
 
 
-REFUSED_ONCE = ("a worker that was refused a place once does not ask again (Pool::denied_): the idle "
-                "backend of another worker is not surrendered to it")
-
-
 def come_and_go(proxy, role, times):
     for _ in range(times):
         with Connection("127.0.0.1", proxy.port) as client:
@@ -162,7 +158,6 @@ def test_clients_that_come_and_go(trusting, observer):
     assert len(observer.pids(role)) <= 2
 
 
-@pytest.mark.xfail(strict=True, reason=REFUSED_ONCE)
 @pytest.mark.parametrize("size", [1, 2])
 def test_idle_backends_serve_all_workers(trusting, observer, size):
     """One client at a time, on each worker in turn, and fewer backends than workers."""
@@ -292,9 +287,6 @@ def test_waiting_clients_pipeline(trusting, clients, observer):
     assert rows(client.until_ready(2000)) == [f"x{number}" for number in range(2000)]
 
 
-@pytest.mark.xfail(strict=True, reason="Pool::next_deadline stays in the past once the reserve was "
-                   "asked for: the timer is due again at once, the loop never gets to its poll, and "
-                   "dwspool hangs at full load")
 def test_reserve_pool(trusting, clients, observer):
     proxy = trusting("auto", defaults={"pool_size": 2, "reserve_pool": 1, "queue_timeout": "5s",
                                        "reserve_pool_timeout": "200ms"})

@@ -71,14 +71,15 @@ class Pool {
   // --- Backends, by the slot they live in ---
 
   // The slot's connection has logged in.
-  void on_opened(Slot slot, BackendId backend, TimePoint now);
+  // `foreign_since`, here and below: since when another worker waits for a backend of this name;
+  // `never` if none does.
+  void on_opened(Slot slot, BackendId backend, TimePoint foreign_since, TimePoint now);
   // It could not be opened: nothing is tried before `not_before`.
   void on_open_failed(Slot slot, TimePoint not_before, TimePoint now);
-  // A backend that another worker has handed over, which takes a place of its own.
-  Slot adopt(BackendId backend, TimePoint opened_at, TimePoint now);
+  // A backend that another worker has handed over, together with its place.
+  Slot adopt(BackendId backend, TimePoint opened_at, TimePoint foreign_since, TimePoint now);
 
-  // The client is done. `foreign_since`: since when another worker waits for a backend of this
-  // name; `never` if none does.
+  // The client is done.
   void give_back(Slot slot, TimePoint foreign_since, TimePoint now);
   // The client is done, and the backend must be cleaned before anybody else gets it.
   void give_back_dirty(Slot slot);
@@ -141,6 +142,7 @@ class Pool {
   void make_available(Slot slot, TimePoint foreign_since, TimePoint now);
   void release_slot(Slot slot, SlotEvent event);
   bool too_old(const Entry& entry, TimePoint now) const;
+  bool lacks_backends() const;
   void want_more(TimePoint now);
   void expire_waiters(TimePoint now);
   void expire_idle(TimePoint now);

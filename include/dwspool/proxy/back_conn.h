@@ -35,6 +35,7 @@ struct PoolContext;
 struct BackendTransfer {
   UniqueFd fd;
   session::Backend core;
+  ByteQueue in;  // the front of a message
   std::size_t coordinator = 0;
   TimePoint opened_at;
 };

@@ -71,7 +71,7 @@ Pool pool_with(std::uint32_t n, PoolOptions o = options()) {
   for (std::uint32_t i = 1; i <= n; ++i) {
     pool.acquire(client(i), {}, at(0));
     pool.on_slot(at(0));
-    pool.on_opened(i - 1, backend(i), at(0));
+    pool.on_opened(i - 1, backend(i), never, at(0));
   }
   for (std::uint32_t i = 0; i < n; ++i) pool.give_back(i, never, at(0));
   actions(pool);
@@ -86,7 +86,7 @@ TEST_CASE("the first client waits for the first backend") {
   CHECK(actions(pool) == "need");
   pool.on_slot(at(1));
   CHECK(actions(pool) == "open 0");
-  pool.on_opened(0, backend(7), at(5));
+  pool.on_opened(0, backend(7), never, at(5));
   CHECK(actions(pool) == "grant 7 to 1");
   CHECK(pool.count(SlotState::lent) == 1);
   pool.give_back(0, never, at(6));
@@ -217,8 +217,8 @@ TEST_CASE("min_size is opened without a client, and restored after a loss") {
   pool.on_slot(at(0));
   pool.on_slot(at(0));
   CHECK(actions(pool) == "open 0, need, open 1");
-  pool.on_opened(0, backend(1), at(1));
-  pool.on_opened(1, backend(2), at(1));
+  pool.on_opened(0, backend(1), never, at(1));
+  pool.on_opened(1, backend(2), never, at(1));
   pool.on_lost(0, at(2));
   CHECK(actions(pool) == "free, need");
 }
@@ -238,6 +238,32 @@ TEST_CASE("the reserve is for those who have waited") {
   pool.on_slot_denied();
   pool.tick(at(1100));
   CHECK(actions(pool).empty());
+}
+
+TEST_CASE("the reserve was asked for: nothing is due before something happens") {
+  PoolOptions o = options();
+  o.queue_notice = Duration::zero();
+  o.server_idle_timeout = Duration::zero();
+  o.has_reserve = true;
+  o.reserve_timeout = seconds(1);
+  Pool pool = pool_with(1, o);
+  pool.acquire(client(1), {}, at(0));
+  pool.acquire(client(2), {}, at(0));
+  pool.on_slot_denied();
+  actions(pool);
+  pool.tick(at(1000));
+  CHECK(actions(pool) == "need reserve");
+  CHECK(pool.next_deadline() == at(10000));  // while the answer is awaited
+  pool.on_slot(at(1000));
+  CHECK(actions(pool) == "open 1");
+  CHECK(pool.next_deadline() == at(10000));  // while the backend is being opened
+  pool.on_open_failed(1, at(1500), at(1100));
+  actions(pool);
+  CHECK(pool.next_deadline() == at(1500));
+  pool.tick(at(1500));
+  CHECK(actions(pool) == "need reserve");
+  pool.on_slot_denied();
+  CHECK(pool.next_deadline() == at(10000));
 }
 
 TEST_CASE("dirty backends come back by way of cleaning") {
@@ -283,12 +309,43 @@ TEST_CASE("another worker's clients get a backend when they have waited longer")
   CHECK(actions(pool) == "surrender 1");
 }
 
+TEST_CASE("a place that was refused is asked for again by the next one who has to wait") {
+  Pool pool(options());
+  pool.acquire(client(1), {}, at(0));
+  CHECK(actions(pool) == "need");
+  pool.on_slot_denied();
+  pool.acquire(client(2), {}, at(1));
+  CHECK(actions(pool).empty());  // other workers know of the first one
+  // One of the other worker's comes, and there may be more.
+  const Slot slot = pool.adopt(backend(1), at(0), never, at(2));
+  CHECK(actions(pool) == "grant 1 to 1, need");
+  pool.on_slot_denied();
+  CHECK(pool.abandon(client(2), at(3)));
+  pool.give_back(slot, at(2), at(4));
+  CHECK(actions(pool) == "surrender 1");
+  pool.acquire(client(3), {}, at(5));
+  CHECK(actions(pool) == "need");
+}
+
+TEST_CASE("a backend that comes too late for its client goes to another worker's") {
+  Pool pool(options());
+  pool.acquire(client(1), {}, at(0));
+  pool.on_slot(at(0));
+  pool.abandon(client(1), at(1));
+  actions(pool);
+  pool.on_opened(0, backend(1), at(1), at(2));
+  CHECK(actions(pool) == "surrender 1");
+  pool.adopt(backend(2), at(0), at(1), at(3));
+  CHECK(actions(pool) == "surrender 2");
+  CHECK(pool.size() == 0);
+}
+
 TEST_CASE("an idle backend is given away when another worker asks, the oldest first") {
   Pool pool = pool_with(2);
   pool.surrender_idle(at(1));
   CHECK(actions(pool) == "surrender 1");
   CHECK(pool.size() == 1);
-  const Slot slot = pool.adopt(backend(9), at(0), at(2));
+  const Slot slot = pool.adopt(backend(9), at(0), never, at(2));
   CHECK(pool.size() == 2);
   CHECK(pool.acquire(client(1), {}, at(3)) == backend(9));
   pool.give_back(slot, never, at(4));
@@ -346,6 +403,8 @@ TEST_CASE("whatever happens: nobody shares a backend, and places are kept count 
     PoolOptions o = options();
     o.min_size = static_cast<std::uint32_t>(random() % 3);
     o.server_lifetime = seconds(random() % 2 == 0 ? 0 : 30);
+    o.has_reserve = random() % 2 == 0;
+    o.reserve_timeout = milliseconds(random() % 2 == 0 ? 0 : 700);
     Pool pool(o);
     const std::size_t limit = 1 + random() % 5;
     std::size_t places = 0;
@@ -382,7 +441,7 @@ TEST_CASE("whatever happens: nobody shares a backend, and places are kept count 
               --places;
               break;
             case Action::Kind::need_slot:
-              if (places < limit) {
+              if (places < limit + (action.reserve ? 1 : 0)) {
                 ++places;
                 pool.on_slot(now);
               } else {
@@ -431,7 +490,7 @@ TEST_CASE("whatever happens: nobody shares a backend, and places are kept count 
             } else {
               const std::uint32_t b = ++next_backend;
               slot_of[b] = slot;
-              pool.on_opened(slot, backend(b), now);
+              pool.on_opened(slot, backend(b), random() % 8 == 0 ? now - seconds(1) : never, now);
             }
           }
           break;
@@ -482,6 +541,11 @@ TEST_CASE("whatever happens: nobody shares a backend, and places are kept count 
       REQUIRE(pool.size() == places);
       REQUIRE(pool.waiting() == waiting.size());
       REQUIRE(pool.count(SlotState::lent) == holder.size());
+      if (step % 4 == 0) {
+        pool.tick(now);
+        settle();
+        REQUIRE(pool.next_deadline() > now);
+      }
     }
   }
 }
