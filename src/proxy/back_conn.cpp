@@ -22,18 +22,30 @@ constexpr Duration cleaning_time = std::chrono::seconds{10};
 
 // --- Cancelling ----------------------------------------------------------------------------------
 
-void BackConn::cancel(std::function<void()> done) {
+void BackConn::cancel(std::uint64_t request, std::function<void()> done) {
+  if (cancels_in_flight_ > 0 && request == cancelled_request_) {
+    done();
+    return;
+  }
+  cancelled_request_ = request;
+  const auto finish = [&counters = worker_.metrics(), done](bool sent) {
+    if (sent) counters.cancels_forwarded.add();
+    done();
+  };
+  if (!send_cancel(finish)) done();
+}
+
+// False when it is not known where to.
+bool BackConn::send_cancel(std::function<void(bool sent)> done) {
   sockaddr_storage storage{};
   socklen_t size = sizeof(storage);
   const bool known =
       socket_ && ::getpeername(socket_->fd(), reinterpret_cast<sockaddr*>(&storage), &size) == 0;
-  if (!known || cancels_in_flight_ > 0) {  // one at a time is enough for one statement
-    done();
-    return;
-  }
+  if (!known) return false;
   ++cancels_in_flight_;
   worker_.send_cancel(id_, {reinterpret_cast<sockaddr*>(&storage), size}, core_.key,
                       std::move(done));
+  return true;
 }
 
 void BackConn::on_cancel_finished() {

@@ -289,6 +289,7 @@ void FrontConn::tally() {
   session::Output& out = worker_.output();
   if (out.queries > 0 && pool_ != nullptr) {
     metrics::PoolBlock& metrics = *pool_->metrics;
+    answered_ += out.queries;
     metrics.queries.add(out.queries);
     metrics.transactions.add(out.transactions);
     if (request_started_ != never) {
@@ -391,11 +392,11 @@ void FrontConn::cancel(std::function<void()> done) {
     done();
     return;
   }
-  if (backend_ == nullptr || !session_->busy()) {
+  if (backend_ == nullptr || backend_->core().replies.empty()) {
     done();  // what it meant has ended
     return;
   }
-  backend_->cancel(std::move(done));
+  backend_->cancel(answered_, std::move(done));
 }
 
 }  // namespace dwspool::proxy

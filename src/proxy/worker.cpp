@@ -385,16 +385,15 @@ void Worker::cancel_here(ClientId target, std::function<void()> done) {
 }
 
 void Worker::send_cancel(BackendId backend, const net::Address& server, const wire::KeyData& key,
-                         std::function<void()> done) {
+                         std::function<void(bool sent)> done) {
   cancels_.emplace_back();
   const auto place = std::prev(cancels_.end());
   *place = std::make_unique<CancelSender>(
       loop_, server, key, [this, backend, place, done = std::move(done)](bool sent) {
         const std::unique_ptr<CancelSender> finished = std::move(*place);
         cancels_.erase(place);
-        if (sent) metrics_->cancels_forwarded.add();
         if (BackConn* connection = find_backend(backend)) connection->on_cancel_finished();
-        done();
+        done(sent);
         settle();
       });
 }

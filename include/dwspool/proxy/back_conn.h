@@ -67,8 +67,9 @@ class BackConn final : public net::Socket::Handler {
 
   // --- Cancelling ---
   // Sends a CancelRequest for what runs now. The backend is lent to nobody until it is known to
-  // have been dealt with. `done` is called then.
-  void cancel(std::function<void()> done);
+  // have been dealt with. `done` is called then. `request` numbers what its client means: one
+  // cancel at a time is enough for that.
+  void cancel(std::uint64_t request, std::function<void()> done);
   void on_cancel_finished();
 
   // --- From the worker ---
@@ -110,6 +111,7 @@ class BackConn final : public net::Socket::Handler {
   bool flush_out();
   void update_interest();
   bool send_raw(std::string_view bytes);
+  bool send_cancel(std::function<void(bool sent)> done);
 
   Worker& worker_;
   BackendId id_;
@@ -130,6 +132,7 @@ class BackConn final : public net::Socket::Handler {
   bool broken_ = false;  // a send has failed; to be dealt with at the next step
   bool counted_open_ = false;
   int cancels_in_flight_ = 0;
+  std::uint64_t cancelled_request_ = 0;  // the last one
 
   // While opening:
   struct Opening {

@@ -93,6 +93,7 @@ class FrontConn final : public net::Socket::Handler {
   TimePoint accepted_at_;
   TimePoint request_started_;  // the oldest request not yet answered; `never` if none
   TimePoint transaction_started_;
+  std::uint64_t answered_ = 0;  // requests
   std::unique_ptr<session::StartupFlow> startup_;
   std::unique_ptr<session::Session> session_;
   PoolContext* pool_ = nullptr;
