@@ -1,6 +1,7 @@
 // A backend that has logged in: lent, idle, or being cleaned. Opening is in back_open.cpp.
 #include "dwspool/proxy/back_conn.h"
 
+#include <algorithm>
 #include <cstring>
 
 #include "dwspool/base/text.h"
@@ -17,6 +18,9 @@ namespace {
 constexpr int reads_per_event = 4;
 // How long what a client has left behind may run on before the connection is closed instead.
 constexpr Duration cleaning_time = std::chrono::seconds{10};
+// How long until it is cancelled, if its client has vanished; and until the next statement behind
+// it is.
+constexpr Duration abandoned_time = std::chrono::seconds{1};
 
 }  // namespace
 
@@ -248,7 +252,7 @@ void BackConn::update_interest() {
 
 // --- Back to the pool ----------------------------------------------------------------------------
 
-void BackConn::take_back() {
+void BackConn::take_back(bool abandoned) {
   client_ = nullptr;
   if (paused_) pause_reading(false);
   Worker& worker = worker_;
@@ -261,7 +265,8 @@ void BackConn::take_back() {
   if (session::Cleaner::needed(core_)) {
     pool_.pool.give_back_dirty(slot_);
     state_ = State::cleaning;
-    deadline_ = worker.now() + cleaning_time;
+    cleaning_ends_ = worker.now() + cleaning_time;
+    deadline_ = abandoned ? worker.now() + abandoned_time : cleaning_ends_;
     worker.add_backend_deadline(id_, deadline_);
     cleaner_ = std::make_unique<session::Cleaner>(core_, worker.reported(), worker.no_settings());
     worker.touch(pool_);
@@ -310,7 +315,16 @@ void BackConn::on_deadline() {
     }
     return;
   }
-  if (state_ == State::cleaning) lost("what its client left behind did not end in time");
+  if (state_ != State::cleaning) return;
+  if (worker_.now() >= cleaning_ends_) {
+    lost("what its client left behind did not end in time");
+    return;
+  }
+  if (cleaner_ && cleaner_->state() == session::Cleaner::State::finishing) {
+    static_cast<void>(send_cancel([](bool) {}));
+  }
+  deadline_ = std::min(worker_.now() + abandoned_time, cleaning_ends_);
+  worker_.add_backend_deadline(id_, deadline_);
 }
 
 void BackConn::close() {

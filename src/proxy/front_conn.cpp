@@ -5,6 +5,7 @@
 
 #include "dwspool/base/text.h"
 
+#include "dwspool/wire/frame.h"
 #include "dwspool/wire/sqlstate.h"
 
 #include "dwspool/proxy/back_conn.h"
@@ -76,7 +77,12 @@ void FrontConn::read_some() {
     if (in_place) in_.shrink_by(room - got.bytes);
     if (got.status == net::IoResult::Status::would_block) return;
     if (got.status != net::IoResult::Status::ok) {
-      destroy();
+      if (said_goodbye()) {
+        input_ended_ = true;
+        update_interest();
+      } else {
+        destroy();
+      }
       return;
     }
     if (lingering_) {
@@ -90,6 +96,18 @@ void FrontConn::read_some() {
     in_.assign(view);
     update_interest();
     if (got.bytes < room || !socket_.watches_reading()) return;
+  }
+}
+
+// Whether what waits for its turn ends with a Terminate: the client wants it done, and no answer.
+bool FrontConn::said_goodbye() const {
+  if (!session_ || lingering_) return false;
+  std::string_view rest = in_.view();
+  while (true) {
+    const wire::FrameView view = wire::peek_frame(rest);
+    if (view.status != wire::FrameStatus::complete) return false;
+    if (view.type == wire::frontend::terminate) return true;
+    rest.remove_prefix(view.total);
   }
 }
 
@@ -154,10 +172,10 @@ bool FrontConn::acquire() {
   return true;
 }
 
-void FrontConn::give_back() {
+void FrontConn::give_back(bool abandoned) {
   BackConn* backend = backend_;
   backend_ = nullptr;
-  backend->take_back();
+  backend->take_back(abandoned);
 }
 
 void FrontConn::on_granted(BackConn& backend) {
@@ -330,7 +348,7 @@ void FrontConn::update_interest() {
   }
   const bool input_full = in_.size() >= input_limit &&
                           (session_ == nullptr || session_->client_bytes_wanted() <= in_.size());
-  const bool readable = !input_full && out_.size() < output_limit &&
+  const bool readable = !input_ended_ && !input_full && out_.size() < output_limit &&
                         (backend_ == nullptr || !backend_->output_full());
   socket_.watch(readable, !out_.empty());
 }
@@ -360,7 +378,7 @@ bool FrontConn::finish() {
 void FrontConn::destroy() {
   if (backend_ != nullptr) {
     static_cast<void>(session_->part());
-    give_back();
+    give_back(!input_ended_);
   }
   if (waiting_) {
     pool_->pool.abandon(id_, worker_.now());

@@ -363,13 +363,47 @@ def test_client_that_ends_after_its_cancel(trusting, clients, observer):
     assert outcome(client.ask("select 'alive'")) == "alive"
 
 
-@pytest.mark.xfail(strict=True, reason="what a client leaves running is waited for (10 s), not "
-                   "cancelled: meanwhile its backend is nobody's")
-def test_statement_of_a_client_that_has_gone(trusting, clients, observer):
-    proxy = trusting("transaction", defaults={"pool_size": 1, "queue_timeout": "1s"})
+@pytest.mark.parametrize("count", [1, 2])
+def test_statements_of_a_client_that_has_gone(trusting, clients, observer, count):
+    """They have a second each to end by themselves; then they are cancelled."""
+    proxy = trusting("transaction", defaults={"pool_size": 1, "queue_timeout": "5s"})
     role = observer.role()
     client = clients(proxy, role)
-    client.send(query("select pg_sleep(74)"))
+    client.send(query("select pg_sleep(74)") * count)
     observer.wait_running("%pg_sleep(74)%", user=role)
     client.close()
     assert outcome(clients(proxy, role).ask("select 'alive'")) == "alive"
+    assert proxy.metric("dwspool_cancel_requests_forwarded_total") == 0  # no client's
+
+
+def test_short_statement_of_a_client_that_has_gone(trusting, clients, observer):
+    proxy = trusting("transaction", defaults={"pool_size": 1})
+    role, table = observer.role(), observer.table("i int")
+    client = clients(proxy, role)
+    client.send(query(f"insert into {table} select 1 from pg_sleep(0.3)"))
+    observer.wait_running("%pg_sleep(0.3)%", user=role)
+    client.close()
+    wait_until(lambda: observer.value(f"select count(*) from {table}") == 1, what="the row")
+
+
+@pytest.mark.parametrize("mode", ["transaction", "auto", "session"])
+def test_what_comes_before_a_goodbye_is_done(trusting, clients, observer, mode):
+    """As on a direct connection: sent, closed, and not waited for, in whatever state that hits."""
+    proxy = trusting(mode, defaults={"pool_size": 2})
+    role, table = observer.role(), observer.table("who text")
+    holder, waiting, running, inside = (clients(proxy, role) for _ in range(4))
+    holder.ask("begin; select 1")
+    inside.ask("begin")
+    inside.ask(f"insert into {table} values ('inside')")
+    waiting.send(query(f"insert into {table} values ('waiting')") + message(b"X"))
+    wait_until(lambda: proxy.metric("dwspool_pool_clients", user=role, state="waiting") == 1,
+               what="a client waits")
+    waiting.close()
+    inside.send(query("commit") + message(b"X"))
+    inside.close()
+    wait_until(lambda: observer.value(f"select count(*) from {table}") == 2, what="two rows")
+    running.send(query(f"insert into {table} select 'running' from pg_sleep(2.5)") + message(b"X"))
+    observer.wait_running("%pg_sleep(2.5)%", user=role)
+    running.close()
+    wait_until(lambda: observer.value(f"select count(*) from {table}") == 3, what="three rows")
+    wait_until(lambda: proxy.metric("dwspool_clients") == 1, what="only the holder is left")

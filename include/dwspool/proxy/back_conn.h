@@ -57,8 +57,10 @@ class BackConn final : public net::Socket::Handler {
   // --- Lent to a client ---
   void lend(FrontConn& client) { client_ = &client; }
   // The client lets go. Gives the backend back to its pool, clean or by way of a cleaner, or
-  // closes it. May destroy *this.
-  void take_back();
+  // closes it. May destroy *this. `abandoned`: the client has gone without a word. Nobody is told
+  // what became of what it left running, which is cancelled if it does not end by itself soon;
+  // what was sent before a Terminate runs on, as it would on a direct connection.
+  void take_back(bool abandoned);
   // Sends a burst; what the socket does not take is kept. False when the connection is lost.
   bool send(const GatherList& bytes);
   bool output_full() const { return !out_.empty(); }
@@ -124,6 +126,7 @@ class BackConn final : public net::Socket::Handler {
   ByteQueue in_;
   ByteQueue out_;
   TimePoint deadline_ = never;
+  TimePoint cleaning_ends_ = never;
   TimePoint opening_since_;
   TimePoint opened_at_;
   std::size_t coordinator_ = 0;

@@ -79,7 +79,8 @@ class FrontConn final : public net::Socket::Handler {
   bool flush();
   bool send_to_client();
   bool finish();
-  void give_back();
+  void give_back(bool abandoned = false);
+  bool said_goodbye() const;
   void note_requests();
   void tally();
   void update_interest();
@@ -103,9 +104,10 @@ class FrontConn final : public net::Socket::Handler {
   std::string user_;
   ByteQueue in_;
   ByteQueue out_;
-  bool counted_ = false;    // in Hub::clients
-  bool lingering_ = false;  // the last word is said: reads to the end, so that it arrives
-  bool waiting_ = false;    // in the pool's queue
+  bool counted_ = false;      // in Hub::clients
+  bool lingering_ = false;    // the last word is said: reads to the end, so that it arrives
+  bool waiting_ = false;      // in the pool's queue
+  bool input_ended_ = false;  // all is here, a Terminate at its end; it waits for its turn
   TimePoint wait_started_;
 };
 
