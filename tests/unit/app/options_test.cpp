@@ -1,0 +1,79 @@
+#include "app/options.h"
+
+#include <string>
+#include <vector>
+
+#include <doctest/doctest.h>
+
+namespace dwspool::app {
+namespace {
+
+Command parse(std::vector<std::string> words) {
+  std::string program = "dwspool";
+  std::vector<char*> argv = {program.data()};
+  for (std::string& word : words) argv.push_back(word.data());
+  return parse_command_line(static_cast<int>(argv.size()), argv.data());
+}
+
+// "run f", "test f", "check f", "print", or what is wrong.
+std::string text(const Command& command) {
+  if (const auto* run = std::get_if<RunCommand>(&command)) return "run " + run->config_file;
+  if (const auto* test = std::get_if<TestConfigCommand>(&command)) {
+    return "test " + test->config_file;
+  }
+  if (const auto* check = std::get_if<CheckCommand>(&command)) return "check " + check->config_file;
+  if (std::holds_alternative<PrintCommand>(command)) return "print";
+  return std::get<BadUsage>(command).message;
+}
+
+}  // namespace
+
+TEST_CASE("command lines") {
+  struct Row {
+    std::vector<std::string> words;
+    std::string meaning;
+  };
+  const std::vector<Row> rows = {
+      {{"--config", "f"}, "run f"},
+      {{"-c", "f"}, "run f"},
+      {{"--config=f"}, "run f"},
+      {{"--config=a=b"}, "run a=b"},
+      {{"--config", "a", "--config", "b"}, "run b"},
+      {{"--config", "--test-config"}, "run --test-config"},  // a name may look like anything
+      {{"--config", "f", "--test-config"}, "test f"},
+      {{"--test-config", "-c", "f"}, "test f"},
+      {{"check", "--config", "f"}, "check f"},
+      {{"check", "-c", "f", "--test-config"}, "check f"},
+      {{"--help"}, "print"},
+      {{"check", "-h"}, "print"},
+      {{"-c", "f", "--version"}, "print"},
+      {{"-V", "nonsense"}, "print"},
+      {{}, "no configuration given: dwspool --config FILE"},
+      {{"--config="}, "no configuration given: dwspool --config FILE"},
+      {{"--config", ""}, "no configuration given: dwspool --config FILE"},
+      {{"check"}, "no configuration given: dwspool --config FILE"},
+      {{"--test-config"}, "no configuration given: dwspool --config FILE"},
+      {{"--config"}, "--config wants the name of a file"},
+      {{"-c", "f", "check"}, "unknown argument: check"},
+      {{"f"}, "unknown argument: f"},
+      {{"--confi", "f"}, "unknown argument: --confi"},
+      {{"-c", "f", ""}, "unknown argument: "},
+  };
+  for (const Row& row : rows) {
+    std::string line;
+    for (const std::string& word : row.words) line += word + ' ';
+    CAPTURE(line);
+    CHECK(text(parse(row.words)) == row.meaning);
+  }
+}
+
+TEST_CASE("what is printed") {
+  const auto printed = [](const char* word) { return std::get<PrintCommand>(parse({word})).text; };
+  CHECK(printed("--version").starts_with("dwspool "));
+  CHECK(printed("--version").ends_with("\n"));
+  for (const char* part : {"--config FILE", "--test-config", "check", "--version"}) {
+    CHECK(printed("--help").find(part) != std::string::npos);
+  }
+}
+
+}  // namespace dwspool::app
