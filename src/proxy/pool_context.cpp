@@ -74,6 +74,8 @@ std::optional<Route> make_route(const config::Config& config, const std::string&
   route.settings = config.pool_settings(*entry, user_entry);
   route.account = route.cluster->name + '\0' + route.user + '\0' +
                   (route.password ? auth::sha256(route.password->reveal()) : std::string());
+  const bool own_knobs = user_entry != nullptr && user_entry->pool != config::PoolOptions{};
+  route.pool_key = database + '\0' + route.account + '\0' + (own_knobs ? user_entry->name : "");
   return route;
 }
 

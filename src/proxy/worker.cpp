@@ -128,7 +128,7 @@ void Worker::remove_backend(BackendId id) {
 PoolContext* Worker::find_pool(const std::string& database, const std::string& user) {
   std::optional<Route> route = make_route(*hub_.config, database, user);
   if (!route) return nullptr;
-  const std::string key = database + '\0' + route->user;
+  const std::string key = route->pool_key;
   if (const auto found = pools_.find(key); found != pools_.end()) return found->second.get();
 
   const std::uint32_t reserve = route->settings.reserve_size;
@@ -264,8 +264,8 @@ void Worker::request_slot(PoolContext& pool, bool reserve) {
   pool.slots->publish_wait(index_, pool.pool.oldest_wait());
   for (const std::unique_ptr<Worker>& worker : all_) {
     if (worker.get() == this) continue;
-    worker->post([database = pool.database, user = pool.route.user](Worker& other) {
-      const auto found = other.pools_.find(database + '\0' + user);
+    worker->post([key = pool.key()](Worker& other) {
+      const auto found = other.pools_.find(key);
       if (found == other.pools_.end()) return;
       found->second->pool.surrender_idle(other.now());
       other.touch(*found->second);
@@ -274,13 +274,12 @@ void Worker::request_slot(PoolContext& pool, bool reserve) {
 }
 
 void Worker::free_slot(PoolContext& pool) {
-  announce_free_slot(pool.database, pool.route.user, pool.slots->give_back());
+  announce_free_slot(pool.key(), pool.slots->give_back());
 }
 
-void Worker::announce_free_slot(const std::string& database, const std::string& user,
-                                const std::vector<std::size_t>& workers) {
+void Worker::announce_free_slot(const std::string& key, const std::vector<std::size_t>& workers) {
   for (const std::size_t index : workers) {
-    const auto tell = [key = database + '\0' + user](Worker& worker) {
+    const auto tell = [key](Worker& worker) {
       const auto found = worker.pools_.find(key);
       if (found == worker.pools_.end()) return;
       found->second->pool.on_slots_available(worker.now());
@@ -302,17 +301,15 @@ void Worker::surrender(PoolContext& pool, BackendId id) {
     return;
   }
   auto transfer = std::make_shared<BackendTransfer>(backend->hand_over());
-  all_[waiting.worker]->post([database = pool.database, user = pool.route.user, transfer,
-                              slots = pool.slots](Worker& other) {
-    if (other.adopt(database, user, *transfer)) return;
+  all_[waiting.worker]->post([key = pool.key(), transfer, slots = pool.slots](Worker& other) {
+    if (other.adopt(key, *transfer)) return;
     // Its clients have gone meanwhile: the connection ends here, and the place is free.
-    other.announce_free_slot(database, user, slots->give_back());
+    other.announce_free_slot(key, slots->give_back());
   });
 }
 
-bool Worker::adopt(const std::string& database, const std::string& user,
-                   BackendTransfer& transfer) {
-  const auto found = pools_.find(database + '\0' + user);
+bool Worker::adopt(const std::string& key, BackendTransfer& transfer) {
+  const auto found = pools_.find(key);
   if (found == pools_.end()) return false;
   PoolContext& pool = *found->second;
   const TimePoint opened_at = transfer.opened_at;

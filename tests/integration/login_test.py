@@ -539,8 +539,6 @@ def test_wrong_backend_password_does_not_hold_other_users(proxies, pg):
     assert who(proxy, "other")[0] == "other"
 
 
-@pytest.mark.xfail(strict=True, reason="pools are named by database and backend user, not by the "
-                   "password: the second user gets the first one's pool with its wrong password")
 def test_same_backend_user_with_another_password(proxies, pg):
     proxy = proxies({
         "auth_method": "trust",

@@ -60,7 +60,7 @@ struct Cluster {
 };
 
 // Knobs of a pool. Each may stand under `defaults`, a database or a user; the nearest to the
-// user wins. Pool = one database entry and one backend user.
+// user wins. Pool = one database, one backend user and password, and one set of knobs.
 struct PoolOptions {
   std::optional<PoolMode> mode;
   std::optional<std::uint32_t> size;
@@ -73,6 +73,7 @@ struct PoolOptions {
   std::optional<Duration> server_lifetime;
   std::optional<bool> defer_begin;
   std::optional<std::uint32_t> max_prepared_statements;
+  friend bool operator==(const PoolOptions&, const PoolOptions&) = default;
 };
 
 // The same with every question answered.

@@ -29,6 +29,9 @@ struct Route {
   config::PoolSettings settings;
   // The lock-out guard's name for this user on this cluster, its password included.
   std::string account;
+  // Names the pool. Clients with the same key share backends: same database, same account, and
+  // knobs from the same place.
+  std::string pool_key;
 };
 
 // Nothing when the database is not configured. The configuration outlives the route.
@@ -41,6 +44,7 @@ struct PoolContext {
               session::Interner<session::ReportedSet>& reported);
 
   Route route;
+  const std::string& key() const { return route.pool_key; }
   std::string database;  // as clients call it
   pool::Pool pool;
   session::WelcomeCache welcome;

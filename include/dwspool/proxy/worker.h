@@ -122,10 +122,9 @@ class Worker {
   void request_slot(PoolContext& pool, bool reserve);
   void free_slot(PoolContext& pool);
   void surrender(PoolContext& pool, BackendId backend);
-  bool adopt(const std::string& database, const std::string& user, BackendTransfer& transfer);
+  bool adopt(const std::string& key, BackendTransfer& transfer);
   // To the workers that were refused a place of this pool: ask again.
-  void announce_free_slot(const std::string& database, const std::string& user,
-                          const std::vector<std::size_t>& workers);
+  void announce_free_slot(const std::string& key, const std::vector<std::size_t>& workers);
   void cancel_here(ClientId target, std::function<void()> done);
   void expire(TimePoint now);
   void drop_unused_pools();
@@ -149,7 +148,7 @@ class Worker {
   std::uint64_t last_session_ = 0;
   std::uint64_t random_state_;
 
-  StringMap<std::unique_ptr<PoolContext>> pools_;
+  StringMap<std::unique_ptr<PoolContext>> pools_;  // by Route::pool_key
   std::vector<PoolContext*> touched_;
   std::vector<pool::Action> actions_;
   bool settling_ = false;
