@@ -75,6 +75,17 @@ std::string_view pin_reason_name(std::size_t index) {
   return index < names.size() ? names[index] : "?";
 }
 
+void PoolBlock::change_wait(std::int64_t before, std::int64_t now) {
+  auto node = before == 0 ? std::multiset<std::int64_t>::node_type{} : waits_.extract(before);
+  if (now != 0 && node) {
+    node.value() = now;
+    waits_.insert(std::move(node));
+  } else if (now != 0) {
+    waits_.insert(now);
+  }
+  oldest_wait_since.set(waits_.empty() ? 0 : *waits_.begin());
+}
+
 // NOLINTNEXTLINE(modernize-avoid-c-arrays)
 std::size_t WorkerBlock::error_index(const char (&error_class)[2]) {
   const int high = class_digit(error_class[0]);

@@ -107,7 +107,11 @@ void PoolContext::publish(std::size_t worker) {
   if (shown_.clients_waiting == 0 && waiting == 0) return;
   show(metrics->clients_waiting, shown_.clients_waiting, waiting);
   const TimePoint oldest = pool.oldest_wait();
-  metrics->oldest_wait_since.set(oldest == never ? 0 : oldest.time_since_epoch().count());
+  const std::int64_t since = oldest == never ? 0 : oldest.time_since_epoch().count();
+  if (since != shown_.oldest_wait_since) {
+    metrics->change_wait(shown_.oldest_wait_since, since);
+    shown_.oldest_wait_since = since;
+  }
   slots->publish_wait(worker, oldest);
 }
 

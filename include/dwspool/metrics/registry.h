@@ -9,6 +9,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <set>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -40,6 +41,12 @@ struct PoolBlock {
   Gauge backends_lent;
   Gauge backends_cleaning;
   Gauge oldest_wait_since;  // monotonic nanoseconds; 0 when nobody waits
+
+  // From the owning thread only. One of the pools that share the block has another oldest wait.
+  void change_wait(std::int64_t before, std::int64_t now);
+
+ private:
+  std::multiset<std::int64_t> waits_;  // of those pools in which somebody waits
 };
 
 // Why a client connection was refused or ended early. Order and names are those of the label.

@@ -131,5 +131,24 @@ TEST_CASE("metrics registry: pin reasons are the binding effects, in their order
   CHECK(name_of(Effect::unclear) == "unclear");
 }
 
+TEST_CASE("the oldest wait of the pools that share a block") {
+  PoolBlock block;
+  const auto oldest = [&] { return block.oldest_wait_since.value(); };
+  block.change_wait(0, 50);
+  CHECK(oldest() == 50);
+  block.change_wait(0, 30);  // another pool
+  CHECK(oldest() == 30);
+  block.change_wait(50, 60);
+  CHECK(oldest() == 30);
+  block.change_wait(0, 30);  // a third one, since the same moment
+  block.change_wait(30, 0);
+  CHECK(oldest() == 30);
+  block.change_wait(30, 70);
+  CHECK(oldest() == 60);
+  block.change_wait(60, 0);
+  block.change_wait(70, 0);
+  CHECK(oldest() == 0);
+}
+
 }  // namespace
 }  // namespace dwspool::metrics
