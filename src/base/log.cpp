@@ -10,6 +10,8 @@
 #include <spdlog/sinks/stdout_sinks.h>
 #include <spdlog/spdlog.h>
 
+#include "dwspool/base/text.h"
+
 namespace dwspool {
 namespace {
 
@@ -25,39 +27,6 @@ spdlog::level::level_enum to_spdlog(LogLevel level) {
       return spdlog::level::err;
   }
   return spdlog::level::err;
-}
-
-void append_json_string(std::string& out, std::string_view text) {
-  static constexpr std::string_view hex = "0123456789abcdef";
-  out += '"';
-  for (const char c : text) {
-    switch (c) {
-      case '"':
-        out += "\\\"";
-        break;
-      case '\\':
-        out += "\\\\";
-        break;
-      case '\n':
-        out += "\\n";
-        break;
-      case '\r':
-        out += "\\r";
-        break;
-      case '\t':
-        out += "\\t";
-        break;
-      default:
-        if (static_cast<unsigned char>(c) < 0x20) {
-          out += "\\u00";
-          out += hex[static_cast<unsigned char>(c) >> 4U];
-          out += hex[static_cast<unsigned char>(c) & 15U];
-        } else {
-          out += c;
-        }
-    }
-  }
-  out += '"';
 }
 
 // Text values are bare when that is unambiguous, else quoted as in JSON.

@@ -1,6 +1,7 @@
 // Small ASCII text helpers. Locale never matters here: protocol and SQL keywords are ASCII.
 #pragma once
 
+#include <cstddef>
 #include <string>
 #include <string_view>
 
@@ -34,6 +35,13 @@ bool hex_decode(std::string_view text, std::string& bytes);
 // For log lines and messages: control characters and bytes outside ASCII as \xNN, at most
 // `limit` characters, "..." behind a cut.
 std::string printable(std::string_view text, std::size_t limit = 128);
+
+// How many bytes the UTF-8 character at the front has; 0 if there is none that is valid.
+std::size_t utf8_length(std::string_view text);
+
+// With quotes around it. Bytes that are no UTF-8 become U+FFFD: whatever a client or a server
+// calls itself, the result is JSON.
+void append_json_string(std::string& out, std::string_view text);
 
 // The entry nearest to `word` by edit distance, if it is near enough to be a typing error;
 // empty otherwise.

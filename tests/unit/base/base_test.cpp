@@ -127,4 +127,51 @@ TEST_CASE("text helpers") {
   CHECK(nearest("xyzzy", words).empty());
 }
 
+TEST_CASE("UTF-8, and what only looks like it") {
+  const auto length = [](std::string_view text) { return utf8_length(text); };
+  CHECK(length("") == 0);
+  CHECK(length("a\xc3\xa4") == 1);
+  CHECK(length(std::string_view("\0", 1)) == 1);
+  CHECK(length("\xc3\xa4x") == 2);
+  CHECK(length("\xe2\x82\xac") == 3);
+  CHECK(length("\xf0\x9f\x98\x80") == 4);
+  CHECK(length("\xc2\x80") == 2);
+  CHECK(length("\xdf\xbf") == 2);
+  CHECK(length("\xe0\xa0\x80") == 3);
+  CHECK(length("\xed\x9f\xbf") == 3);
+  CHECK(length("\xee\x80\x80") == 3);
+  CHECK(length("\xf0\x90\x80\x80") == 4);
+  CHECK(length("\xf4\x8f\xbf\xbf") == 4);
+  for (const char* bad :
+       {"\x80", "\xbf", "\xc0\x80", "\xc1\xbf", "\xc3", "\xc3(", "\xe0\x9f\xbf", "\xe2\x82",
+        "\xe2\x82(", "\xed\xa0\x80", "\xed\xbf\xbf", "\xf0\x8f\xbf\xbf", "\xf0\x9f\x98",
+        "\xf4\x90\x80\x80", "\xf5\x80\x80\x80", "\xff", "\xfe"}) {
+    CAPTURE(hex_encode(bad));
+    CHECK(length(bad) == 0);
+  }
+}
+
+TEST_CASE("JSON strings are JSON, whatever is put into them") {
+  const auto json = [](std::string_view text) {
+    std::string out;
+    append_json_string(out, text);
+    return out;
+  };
+  CHECK(json("") == R"("")");
+  CHECK(json(R"(a"b\c)") == R"("a\"b\\c")");
+  CHECK(json("\n\r\t") == R"("\n\r\t")");
+  CHECK(json(std::string_view("\0\x1f\x7f", 3)) == "\"\\u0000\\u001f\x7f\"");
+  CHECK(json("\xc3\xa4\xf0\x9f\x98\x80") == "\"\xc3\xa4\xf0\x9f\x98\x80\"");
+  CHECK(json("a\xffz") == "\"a\xef\xbf\xbdz\"");
+  CHECK(json("\xe2\x82\"") == "\"\xef\xbf\xbd\xef\xbf\xbd\\\"\"");
+  for (int byte = 0; byte < 256; ++byte) {
+    std::string_view rest;
+    const std::string out = json(std::string(1, static_cast<char>(byte)) + "\xc3");
+    for (rest = out; !rest.empty(); rest.remove_prefix(utf8_length(rest))) {
+      REQUIRE(utf8_length(rest) > 0);
+      REQUIRE(static_cast<unsigned char>(rest.front()) >= 0x20);
+    }
+  }
+}
+
 }  // namespace dwspool
