@@ -6,6 +6,7 @@ LoginGuard::Answer LoginGuard::ask(const std::string& account, TimePoint now) {
   Account& entry = accounts_[account];
   switch (entry.state) {
     case State::good:
+      ++entry.attempt;
       return Answer::go;
     case State::probing:
       return Answer::wait;
@@ -16,6 +17,7 @@ LoginGuard::Answer LoginGuard::ask(const std::string& account, TimePoint now) {
       break;
   }
   entry.state = State::probing;
+  ++entry.attempt;
   return Answer::go;
 }
 
@@ -24,17 +26,19 @@ const wire::ErrorReport& LoginGuard::held_report(const std::string& account) con
 }
 
 void LoginGuard::on_success(const std::string& account) {
-  accounts_[account] = {State::good, {}, {}};
+  Account& entry = accounts_[account];
+  entry = {State::good, {}, {}, entry.attempt};
 }
 
 void LoginGuard::on_refused(const std::string& account, const wire::ErrorReport& report,
                             TimePoint now) {
-  accounts_[account] = {State::held, deadline_after(now, hold_time_), report};
+  Account& entry = accounts_[account];
+  entry = {State::held, deadline_after(now, hold_time_), report, entry.attempt};
 }
 
-void LoginGuard::on_no_verdict(const std::string& account) {
+void LoginGuard::on_no_verdict(const std::string& account, Attempt attempt) {
   Account& entry = accounts_[account];
-  if (entry.state == State::probing) entry.state = State::unproven;
+  if (entry.state == State::probing && entry.attempt == attempt) entry.state = State::unproven;
 }
 
 TimePoint LoginGuard::held_until(const std::string& account) const {

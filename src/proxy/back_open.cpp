@@ -85,7 +85,7 @@ void BackConn::ask_guard() {
       worker_.hub().credentials.ask(pool_.route.account, worker_.now());
   switch (answer.answer) {
     case login::LoginGuard::Answer::go:
-      opening_->guard_asked = true;
+      opening_->attempt = answer.attempt;
       try_coordinator();
       return;
     case login::LoginGuard::Answer::wait: {
@@ -267,7 +267,7 @@ void BackConn::on_login_failed() {
        {"sqlstate", printable(report.sqlstate)},
        {"reason", printable(report.message, 512)}});
   if (refused) {
-    opening_->guard_asked = false;
+    opening_->attempt.reset();
     worker_.hub().credentials.on_refused(pool_.route.account, report, worker_.now());
   }
   failed(report, true);
@@ -299,7 +299,9 @@ void BackConn::coordinator_failed(const std::string& why, metrics::OpenFailure r
 void BackConn::failed(const wire::ErrorReport& report, bool for_all_who_wait) {
   Worker& worker = worker_;
   PoolContext& pool = pool_;
-  if (opening_->guard_asked) worker.hub().credentials.on_no_verdict(pool.route.account);
+  if (opening_->attempt) {
+    worker.hub().credentials.on_no_verdict(pool.route.account, *opening_->attempt);
+  }
   const Duration pause = for_all_who_wait ? refused_pause : round_pause;
   pool.pool.on_open_failed(slot_, worker.now() + pause, worker.now());
   worker.remove_backend(id_);

@@ -9,6 +9,7 @@ Credentials::Answer Credentials::ask(const std::string& account, TimePoint now) 
   if (answer.answer == login::LoginGuard::Answer::held) {
     answer.report = guard_.held_report(account);
   }
+  if (answer.answer == login::LoginGuard::Answer::go) answer.attempt = guard_.attempt(account);
   return answer;
 }
 
@@ -24,9 +25,9 @@ void Credentials::on_refused(const std::string& account, const wire::ErrorReport
   keys_.forget(account);
 }
 
-void Credentials::on_no_verdict(const std::string& account) {
+void Credentials::on_no_verdict(const std::string& account, login::LoginGuard::Attempt attempt) {
   const std::lock_guard lock(mutex_);
-  guard_.on_no_verdict(account);
+  guard_.on_no_verdict(account, attempt);
 }
 
 std::optional<login::DerivedKeys> Credentials::find_keys(const std::string& account,

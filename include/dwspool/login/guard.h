@@ -28,13 +28,18 @@ class LoginGuard {
   };
   // `account`: names the cluster, the user and the password in use.
   Answer ask(const std::string& account, TimePoint now);
+  // Names the attempt that ask() has just let go.
+  using Attempt = std::uint64_t;
+  Attempt attempt(const std::string& account) const { return accounts_.at(account).attempt; }
   // Why the account is held. Precondition: ask() has just answered `held`.
   const wire::ErrorReport& held_report(const std::string& account) const;
 
   void on_success(const std::string& account);
   void on_refused(const std::string& account, const wire::ErrorReport& report, TimePoint now);
-  // The attempt came to nothing for another reason: it says nothing about the password.
-  void on_no_verdict(const std::string& account);
+  // The attempt came to nothing for another reason: it says nothing about the password. If it is
+  // the one that the others wait for, the next one may try; one that began while the password was
+  // thought good may end like this much later, and then it is not.
+  void on_no_verdict(const std::string& account, Attempt attempt);
 
   // When the account can be tried again; `never` unless it is held.
   TimePoint held_until(const std::string& account) const;
@@ -45,6 +50,7 @@ class LoginGuard {
     State state = State::unproven;
     TimePoint held_until;
     wire::ErrorReport report;
+    Attempt attempt = 0;  // the last one
   };
 
   Duration hold_time_;

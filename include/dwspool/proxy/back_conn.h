@@ -16,6 +16,7 @@
 #include "dwspool/base/time.h"
 
 #include "dwspool/login/backend_login.h"
+#include "dwspool/login/guard.h"
 #include "dwspool/metrics/registry.h"
 #include "dwspool/pool/pool.h"
 
@@ -144,7 +145,8 @@ class BackConn final : public net::Socket::Handler {
     std::unique_ptr<net::Connector> connector;
     std::optional<login::BackendLogin> login;
     std::uint32_t protocol = 0;
-    bool guard_asked = false;
+    // Of which the guard has not heard yet.
+    std::optional<login::LoginGuard::Attempt> attempt;
   };
   std::unique_ptr<Opening> opening_;
   std::unique_ptr<session::Cleaner> cleaner_;

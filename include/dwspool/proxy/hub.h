@@ -28,12 +28,13 @@ class Credentials {
  public:
   struct Answer {
     login::LoginGuard::Answer answer = login::LoginGuard::Answer::go;
-    wire::ErrorReport report;  // when held
+    login::LoginGuard::Attempt attempt = 0;  // when it may go
+    wire::ErrorReport report;                // when held
   };
   Answer ask(const std::string& account, TimePoint now);
   void on_success(const std::string& account);
   void on_refused(const std::string& account, const wire::ErrorReport& report, TimePoint now);
-  void on_no_verdict(const std::string& account);
+  void on_no_verdict(const std::string& account, login::LoginGuard::Attempt attempt);
   std::optional<login::DerivedKeys> find_keys(const std::string& account,
                                               const login::Derivation& work) const;
   void store_keys(const std::string& account, const login::Derivation& work,

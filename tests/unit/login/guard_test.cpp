@@ -81,7 +81,8 @@ TEST_CASE("guard: every event in every state") {
     guard.on_refused("a", refusal, start);
     CHECK(state_of(guard, start) == row.refused);
     guard = in(row.before);
-    guard.on_no_verdict("a");
+    const bool asked = row.before == State::probing || row.before == State::held;
+    guard.on_no_verdict("a", asked ? guard.attempt("a") : 0);
     CHECK(state_of(guard, start) == row.no_verdict);
   }
 }
@@ -97,9 +98,26 @@ TEST_CASE("guard: until the password is proven there is one attempt at a time") 
 TEST_CASE("guard: an attempt without a verdict lets the next one try") {
   LoginGuard guard(hold);
   CHECK(guard.ask("a", start) == Answer::go);
-  guard.on_no_verdict("a");
+  guard.on_no_verdict("a", guard.attempt("a"));
   CHECK(guard.ask("a", start) == Answer::go);
   CHECK(guard.ask("a", start) == Answer::wait);
+}
+
+TEST_CASE("guard: an attempt that ends late does not let others try beside the one under way") {
+  LoginGuard guard(hold);
+  guard.on_success("a");
+  CHECK(guard.ask("a", start) == Answer::go);
+  const LoginGuard::Attempt first = guard.attempt("a");
+  CHECK(guard.ask("a", start) == Answer::go);
+  const LoginGuard::Attempt second = guard.attempt("a");
+  CHECK(first != second);
+  guard.on_refused("a", refusal, start);  // the second one
+  CHECK(guard.ask("a", start + hold) == Answer::go);
+  const LoginGuard::Attempt third = guard.attempt("a");
+  guard.on_no_verdict("a", first);
+  CHECK(guard.ask("a", start + hold) == Answer::wait);
+  guard.on_no_verdict("a", third);
+  CHECK(guard.ask("a", start + hold) == Answer::go);
 }
 
 TEST_CASE("guard: a refused password rests for the time given, and then one may try") {
@@ -125,10 +143,11 @@ TEST_CASE("guard: a password that was good and is refused is not tried again") {
   LoginGuard guard(hold);
   guard.on_success("a");
   CHECK(guard.ask("a", start) == Answer::go);
+  const LoginGuard::Attempt first = guard.attempt("a");
   CHECK(guard.ask("a", start) == Answer::go);  // two at once, of a pool that grows
   guard.on_refused("a", refusal, start);
   CHECK(guard.ask("a", start) == Answer::held);
-  guard.on_no_verdict("a");  // the other one ended otherwise: no news
+  guard.on_no_verdict("a", first);  // the other one ended otherwise: no news
   CHECK(guard.ask("a", start) == Answer::held);
 }
 
