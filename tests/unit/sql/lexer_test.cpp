@@ -57,9 +57,9 @@ TEST_CASE("text is cut where PostgreSQL cuts it") {
       {"$ x", "$|x"},
       {"$a x", "$|a|x"},
   };
-  for (const auto& [text, expected] : cases) {
-    CAPTURE(text);
-    CHECK(tokens(text) == expected);
+  for (const auto& row : cases) {
+    CAPTURE(row.first);
+    CHECK(tokens(row.first) == row.second);
   }
 }
 
