@@ -206,7 +206,7 @@ void HttpServer::Impl::start(const HttpOptions& options) {
   callbacks.log_message = on_log;
   {
     const SignalsBlocked signals;
-    // NOLINTNEXTLINE(cppcoreguidelines-pro-type-const-cast): an old C signature
+    // The const_cast: an old C signature.
     context = mg_start(&callbacks, this, const_cast<const char**>(settings.data()));
   }
   if (context == nullptr) {
@@ -232,7 +232,8 @@ HttpServer::Impl::~Impl() {
         std::this_thread::sleep_for(std::chrono::milliseconds(5));
       }
     });
-  } catch (const std::exception&) {  // NOLINT(bugprone-empty-catch): then it takes two seconds
+  } catch (const std::exception&) {
+    // Then it takes two seconds.
   }
   mg_stop(context);
 }

@@ -134,14 +134,14 @@ std::string sasl_prepare(std::string_view password) {
   bool ascii = true;
   for (const char c : password) ascii = ascii && static_cast<unsigned char>(c) < 0x80;
   if (ascii || password.find('\0') != std::string_view::npos) return std::string(password);
-  const std::string input(password);
+  std::string input(password);
   char* prepared = nullptr;
   if (::stringprep_profile(input.c_str(), &prepared, "SASLprep", STRINGPREP_NO_UNASSIGNED) !=
       STRINGPREP_OK) {
     return input;
   }
   std::string out(prepared);
-  ::free(prepared);  // NOLINT(cppcoreguidelines-no-malloc): libidn's
+  ::free(prepared);  // libidn's
   return out.empty() ? input : out;
 }
 

@@ -90,7 +90,7 @@ Log::Log(const LogOptions& options) : impl_(std::make_unique<Impl>()), level_(op
   impl_->logger->set_level(spdlog::level::trace);
   impl_->logger->flush_on(spdlog::level::info);
   if (options.format == LogFormat::json) {
-    impl_->logger->set_pattern("{\"time\":\"%Y-%m-%dT%H:%M:%S.%e%z\",%v}");
+    impl_->logger->set_pattern(R"({"time":"%Y-%m-%dT%H:%M:%S.%e%z",%v})");
   } else {
     impl_->logger->set_pattern("%Y-%m-%d %H:%M:%S.%e %z %v");
   }

@@ -127,8 +127,9 @@ Result<Said> said_by(const std::string& text) {
     // A default that is said has no other meaning than one that is not; a port may stand alone.
     const bool is_default =
         view(option->val) == view(option->compiled) && view(option->keyword) != "port";
-    if (view(option->val).empty() || option->val == std::string_view(marker) || is_default)
+    if (view(option->val).empty() || option->val == std::string_view(marker) || is_default) {
       continue;
+    }
     said.emplace(option->keyword, option->val);
   }
   return said;

@@ -116,8 +116,9 @@ std::string format_duration(Duration duration) {
   if (duration <= Duration::zero()) return "0";
   const std::uint64_t count = nanoseconds_of(duration);
   for (const Unit& unit : time_units) {
-    if (count % unit.factor == 0)
+    if (count % unit.factor == 0) {
       return std::to_string(count / unit.factor) + std::string(unit.name);
+    }
   }
   return std::to_string(duration_cast<std::chrono::milliseconds>(duration).count()) + "ms";
 }

@@ -31,7 +31,7 @@ using Groups = std::map<Labels, Blocks<Block>>;
 // The serializer writes help texts as they are: what would need an escape does not compile.
 class HelpText {
  public:
-  consteval HelpText(const char* text) : text_(text) {  // NOLINT(*-explicit-*)
+  consteval HelpText(const char* text) : text_(text) {  // NOLINT(google-explicit-constructor)
     for (const char c : std::string_view(text)) {
       if (c == '\\' || c == '\n') throw "needs an escape";
     }
@@ -42,8 +42,9 @@ class HelpText {
   const char* text_;
 };
 
+// Always written in full: HelpText has no default.
 template <class Block, class Number>
-struct Series {
+struct Series {  // NOLINT(cppcoreguidelines-pro-type-member-init)
   const char* name;
   HelpText help;
   Number Block::*member;

@@ -8,7 +8,7 @@ namespace {
 constexpr std::string_view replacement = "\xEF\xBF\xBD";  // U+FFFD
 
 struct Lead {
-  std::size_t size;          // of the whole character, 0 if no character begins so
+  std::size_t size = 0;      // of the whole character, 0 if no character begins so
   std::uint8_t low = 0x80;   // range of the second byte: it excludes overlong forms, surrogates
   std::uint8_t high = 0xBF;  // and what lies beyond U+10FFFF
 };
