@@ -402,33 +402,43 @@ TEST_CASE("http: stops at once, and lets a request come to its end") {
   take_all(fd);  // an answer or none, but an end
 }
 
+// CivetWeb's threads that have named themselves by now: how many, and what all of them block.
+struct Threads {
+  int count = 0;
+  unsigned long long blocked = ~0ULL;
+};
+Threads civetweb_threads() {
+  Threads threads;
+  for (const auto& task : std::filesystem::directory_iterator("/proc/self/task")) {
+    std::ifstream status(task.path() / "status");
+    std::string name;
+    std::string blocked;
+    for (std::string line; std::getline(status, line);) {
+      if (line.rfind("Name:\t", 0) == 0) name = line.substr(6);
+      if (line.rfind("SigBlk:\t", 0) == 0) blocked = line.substr(8);
+    }
+    if (name.rfind("civetweb", 0) != 0) continue;
+    ++threads.count;
+    threads.blocked &= std::strtoull(blocked.c_str(), nullptr, 16);
+  }
+  return threads;
+}
+
 TEST_CASE("http: its threads leave all signals to others") {
   const HttpServer server(local(), sources());
   CHECK(get(server.port(), "/healthz").status == 200);
-  const auto civetweb_threads = [] {
-    int threads = 0;
-    for (const auto& task : std::filesystem::directory_iterator("/proc/self/task")) {
-      std::ifstream status(task.path() / "status");
-      std::string name;
-      std::string blocked;
-      for (std::string line; std::getline(status, line);) {
-        if (line.rfind("Name:\t", 0) == 0) name = line.substr(6);
-        if (line.rfind("SigBlk:\t", 0) == 0) blocked = line.substr(8);
-      }
-      if (name.rfind("civetweb", 0) != 0) continue;
-      ++threads;
-      const auto mask = std::strtoull(blocked.c_str(), nullptr, 16);
-      for (const int signal : {SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2, SIGCHLD}) {
-        CHECK((mask >> static_cast<unsigned>(signal - 1) & 1U) == 1);
-      }
-    }
-    return threads;
-  };
-  // They name themselves once they run.
-  for (int i = 0; i < 200 && civetweb_threads() < 3; ++i) {
-    std::this_thread::sleep_for(std::chrono::milliseconds{10});
+  constexpr int expected = 3;  // one accepts, two answer
+  const auto give_up = std::chrono::steady_clock::now() + std::chrono::seconds(10);
+  Threads threads = civetweb_threads();
+  while (threads.count < expected && std::chrono::steady_clock::now() < give_up) {
+    std::this_thread::yield();
+    threads = civetweb_threads();
   }
-  CHECK(civetweb_threads() == 3);  // one accepts, two answer
+  CHECK(threads.count == expected);
+  for (const int signal : {SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2, SIGCHLD}) {
+    CAPTURE(signal);
+    CHECK((threads.blocked >> static_cast<unsigned>(signal - 1) & 1U) == 1);
+  }
 }
 
 }  // namespace
