@@ -1,5 +1,7 @@
 #include "dwspool/proxy/cancel_registry.h"
 
+#include <algorithm>
+
 #include "dwspool/wire/cursor.h"
 
 #include "dwspool/auth/digest.h"
@@ -12,31 +14,41 @@ constexpr std::uint32_t pid_mask = 0x7fffffff;  // clients print it as a signed 
 
 }  // namespace
 
-wire::KeyData CancelRegistry::add(Target target) {
+wire::KeyData CancelRegistry::add(Target target, std::uint32_t pid) {
   const std::lock_guard lock(mutex_);
   while (true) {
     const std::string random = auth::random_bytes(4 + secret_size);
-    const std::uint32_t pid = wire::load_u32(random.data()) & pid_mask;
-    if (pid == 0 || by_pid_.contains(pid)) continue;
     wire::KeyData key{pid, random.substr(4)};
-    by_pid_.emplace(pid, Entry{key.secret, target});
+    if (pid == 0) {
+      key.pid = wire::load_u32(random.data()) & pid_mask;
+      if (key.pid == 0 || by_pid_.contains(key.pid)) continue;
+    }
+    const auto [first, last] = by_pid_.equal_range(key.pid);
+    const bool taken = std::any_of(
+        first, last, [&](const auto& entry) { return entry.second.secret == key.secret; });
+    if (taken) continue;
+    by_pid_.emplace(key.pid, Entry{key.secret, target});
     return key;
   }
 }
 
 void CancelRegistry::remove(const wire::KeyData& key) {
   const std::lock_guard lock(mutex_);
-  by_pid_.erase(key.pid);
+  const auto [first, last] = by_pid_.equal_range(key.pid);
+  const auto found = std::find_if(
+      first, last, [&](const auto& entry) { return entry.second.secret == key.secret; });
+  if (found != last) by_pid_.erase(found);
 }
 
 std::optional<CancelRegistry::Target> CancelRegistry::find(std::uint32_t pid,
                                                            const std::string& secret) const {
   const std::lock_guard lock(mutex_);
-  const auto found = by_pid_.find(pid);
-  if (found == by_pid_.end() || !auth::equal_in_constant_time(found->second.secret, secret)) {
-    return std::nullopt;
+  std::optional<Target> target;
+  const auto [first, last] = by_pid_.equal_range(pid);
+  for (auto entry = first; entry != last; ++entry) {
+    if (auth::equal_in_constant_time(entry->second.secret, secret)) target = entry->second.target;
   }
-  return found->second.target;
+  return target;
 }
 
 }  // namespace dwspool::proxy

@@ -168,6 +168,7 @@ bool FrontConn::acquire() {
   backend_ = worker_.find_backend(*granted);
   last_backend_ = *granted;
   backend_->lend(*this);
+  adopt_pid();
   pool_->metrics->backends_assigned.add();
   return true;
 }
@@ -183,6 +184,7 @@ void FrontConn::on_granted(BackConn& backend) {
   backend_ = &backend;
   last_backend_ = backend.id();
   backend.lend(*this);
+  adopt_pid();
   pool_->metrics->backends_assigned.add();
   pool_->metrics->wait_seconds.observe(worker_.now() - wait_started_);
   std::string_view in = in_.view();

@@ -157,7 +157,11 @@ bool FrontConn::start_session() {
     return finish();
   }
   ++pool_->clients;
-  key_ = worker_.hub().cancels.add({worker_.index(), id_});
+  // The pid that the client is told is that of the backend it is going to have, if one is free.
+  last_backend_ = pool_->pool.first_idle();
+  const BackConn* next_backend = worker_.find_backend(last_backend_);
+  key_ = worker_.hub().cancels.add({worker_.index(), id_},
+                                   next_backend != nullptr ? next_backend->core().key.pid : 0);
   session_ = std::make_unique<session::Session>(
       pool_->sessions, worker_.next_session_number(),
       worker_.settings().intern(startup_->settings().settings), key_);
@@ -170,6 +174,14 @@ bool FrontConn::start_session() {
   std::string_view nothing;
   const session::Next next = session_->start(worker_.output());
   return run(next, nothing);
+}
+
+// The first backend is there, and the client has not been told its key yet.
+void FrontConn::adopt_pid() {
+  if (session_->state() != session::SessionState::starting) return;
+  worker_.hub().cancels.remove(key_);
+  key_ = worker_.hub().cancels.add({worker_.index(), id_}, backend_->core().key.pid);
+  session_->set_key(key_);
 }
 
 void FrontConn::on_login_timeout() {

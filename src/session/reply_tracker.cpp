@@ -92,7 +92,7 @@ bool ReplyTracker::on_ready() {
 void ReplyTracker::on_copy_in() {
   copy_in_ = true;
   copy_by_execute_ = !empty() && head().kind == ReplyKind::execute;
-  // A Sync that was sent behind the Execute is read in COPY mode, and ignored there. What was
+  // A Sync that was sent behind the statement is read in COPY mode, and ignored there. What was
   // sent behind the end of the data is not.
   std::size_t i = 1;
   while (i < entries_.size()) {
@@ -102,10 +102,10 @@ void ReplyTracker::on_copy_in() {
       entries_.erase(i);
       return;
     }
-    if (entry.kind == ReplyKind::sync && copy_by_execute_) {
+    if (entry.kind == ReplyKind::sync) {
       if (!entry.own) request_done();
       entries_.erase(i);
-      unsynced_ = true;
+      unsynced_ = unsynced_ || copy_by_execute_;
       continue;
     }
     ++i;

@@ -7,61 +7,14 @@
 
 #include "dwspool/sql/lexer.h"
 
+#include "sql/binding_names.h"
+
 namespace dwspool::sql {
 namespace {
 
 constexpr int max_nesting = 4;           // dollar quotations inside dollar quotations
 constexpr std::size_t max_changes = 64;  // plain SETs in one text; more are not followed
 constexpr int max_blocks = 64;           // BEGINs of blocks in one text; each is one call deeper
-
-struct FunctionEffect {
-  std::string_view name;
-  Effect effect;
-};
-
-// Functions (and names) that bind wherever they stand. pg_temp is a schema.
-constexpr std::array<FunctionEffect, 13> binding_names = {{
-    {"set_config", Effect::changes_setting},
-    {"nextval", Effect::sequence_state},
-    {"setval", Effect::sequence_state},
-    {"currval", Effect::sequence_state},
-    {"lastval", Effect::sequence_state},
-    {"pg_temp", Effect::temporary_object},
-    {"pg_advisory_lock", Effect::advisory_lock},
-    {"pg_advisory_lock_shared", Effect::advisory_lock},
-    {"pg_try_advisory_lock", Effect::advisory_lock},
-    {"pg_try_advisory_lock_shared", Effect::advisory_lock},
-    {"pg_advisory_unlock_all", Effect::unlocks_all},
-    {"dblink_connect", Effect::loads_module},
-    {"dblink_connect_u", Effect::loads_module},
-}};
-
-// The first letters of the words above and of temp, temporary, volatile and hold: nearly every
-// word of an ordinary statement is done with after one look.
-constexpr std::array<bool, 26> make_interesting() {
-  std::array<bool, 26> letters{};
-  for (const char c : {'c', 'd', 'h', 'l', 'n', 'p', 's', 't', 'v'}) {
-    letters[static_cast<std::size_t>(c - 'a')] = true;
-  }
-  return letters;
-}
-constexpr std::array<bool, 26> interesting = make_interesting();
-
-constexpr std::uint64_t make_sizes() {
-  std::uint64_t sizes = 0;
-  for (const FunctionEffect& known : binding_names) sizes |= std::uint64_t{1} << known.name.size();
-  return sizes;
-}
-constexpr std::uint64_t binding_name_sizes = make_sizes();
-
-void note_name(std::string_view name, Effects& effects) {
-  if (name.size() >= 64 || (binding_name_sizes >> name.size() & 1U) == 0) return;
-  for (const FunctionEffect& known : binding_names) {
-    if (name.size() == known.name.size() && equals_ignore_case(name, known.name)) {
-      effects.add(known.effect);
-    }
-  }
-}
 
 // The word that ends right before `at`, white space aside.
 std::string_view word_before(std::string_view text, std::size_t at) {

@@ -427,6 +427,5 @@ def test_connection_pool_of_psycopg2(proxy):
     assert not failures
 
 
-@pytest.mark.xfail(strict=True, reason="BackendKeyData holds a pid of dwspool's own making")
 def test_backend_pid_is_the_backends(connection, mode):
     assert connection.info.backend_pid == value(connection, "select pg_backend_pid()")

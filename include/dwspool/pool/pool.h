@@ -112,6 +112,11 @@ class Pool {
   }
   bool has_actions() const { return !actions_.empty(); }
 
+  // The backend that acquire() would give a client without a preference; none if it would wait.
+  BackendId first_idle() const {
+    if (!waiters_.empty() || idle_head_ == none) return {};
+    return entries_[static_cast<Slot>(idle_head_)].backend;
+  }
   std::size_t waiting() const { return waiters_.size(); }
   TimePoint oldest_wait() const { return waiters_.empty() ? never : waiters_.front().since; }
   std::size_t count(SlotState state) const { return counts_[static_cast<std::size_t>(state)]; }

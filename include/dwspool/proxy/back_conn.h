@@ -88,6 +88,7 @@ class BackConn final : public net::Socket::Handler {
   pool::Slot slot() const { return slot_; }
   PoolContext& pool() { return pool_; }
   session::Backend& core() { return core_; }
+  const session::Backend& core() const { return core_; }
   TimePoint deadline() const { return deadline_; }
   std::size_t coordinator() const { return coordinator_; }
   TimePoint opened_at() const { return opened_at_; }

@@ -21,8 +21,10 @@ class CancelRegistry {
     ClientId client;
   };
 
-  // A key that nobody has, for this client; it stays the client's until remove().
-  wire::KeyData add(Target target);
+  // A key that nobody has, for this client; it stays the client's until remove(). `pid`: which
+  // one it shall show, of the backend that the client is going to have; several clients may show
+  // the same one. 0: one of our own making.
+  wire::KeyData add(Target target, std::uint32_t pid = 0);
   void remove(const wire::KeyData& key);
 
   // Nothing unless pid and secret are both right; compares the secret in constant time.
@@ -34,7 +36,7 @@ class CancelRegistry {
     Target target;
   };
   mutable std::mutex mutex_;
-  std::unordered_map<std::uint32_t, Entry> by_pid_;
+  std::unordered_multimap<std::uint32_t, Entry> by_pid_;
 };
 
 }  // namespace dwspool::proxy

@@ -74,6 +74,7 @@ class FrontConn final : public net::Socket::Handler {
   bool process_startup(std::string_view& in);
   bool check_login();
   bool start_session();
+  void adopt_pid();
   bool run(session::Next next, std::string_view& in);
   bool acquire();
   bool flush();

@@ -82,6 +82,9 @@ class Session {
   // known already.
   Next start(Output& out);
 
+  // Another key than the constructor's, before the welcome has told it.
+  void set_key(wire::KeyData key) { key_ = std::move(key); }
+
   // Consumes from `in` what can be consumed now. After need_backend the message that needs it is
   // still at the front of `in`. Input that the state cannot use yet is left alone.
   Next on_client(std::string_view& in, Output& out);

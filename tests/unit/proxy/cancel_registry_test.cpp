@@ -50,4 +50,17 @@ TEST_CASE("a key ends with its client") {
   CHECK_FALSE(CancelRegistry().find(second.pid, second.secret));
 }
 
+TEST_CASE("clients that show the same pid are told apart by their secrets") {
+  CancelRegistry registry;
+  std::vector<wire::KeyData> keys;
+  for (std::uint32_t i = 0; i < 50; ++i) keys.push_back(registry.add({0, ClientId{i, 1}}, 4711));
+  for (std::uint32_t i = 0; i < 50; ++i) {
+    CHECK(keys[i].pid == 4711);
+    CHECK(registry.find(4711, keys[i].secret)->client == ClientId{i, 1});
+  }
+  registry.remove(keys[7]);
+  CHECK_FALSE(registry.find(4711, keys[7].secret));
+  CHECK(registry.find(4711, keys[8].secret)->client == ClientId{8, 1});
+}
+
 }  // namespace dwspool::proxy

@@ -375,6 +375,20 @@ TEST_CASE("a Sync that arrives during COPY IN is ignored, as the server does") {
   script.to_client("1 2 G C:COPY 1 Z:I");
 }
 
+TEST_CASE("so does a Sync behind a simple COPY, also one that was sent too early") {
+  for (const bool early : {false, true}) {
+    CAPTURE(early);
+    SessionScript script;
+    script.logged_in();
+    script.client(query("copy t from stdin")).grant();
+    if (early) script.client(message('d', "1\n") + sync() + flush() + message('c'));
+    script.server(copy_in()).expect(Next::need_input);
+    if (!early) script.client(message('d', "1\n") + sync() + flush() + message('c'));
+    script.server(complete("COPY 1") + ready('I')).expect(Next::release);
+    script.to_client("G C:COPY 1 Z:I");
+  }
+}
+
 TEST_CASE("a COPY IN whose end is unclear costs the backend, not the client") {
   SessionScript script;
   script.logged_in();
