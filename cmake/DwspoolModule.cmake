@@ -11,6 +11,10 @@ function(dwspool_compile_options target)
   if(DWSPOOL_SANITIZE)
     target_compile_options(${target} PRIVATE
       -fsanitize=${DWSPOOL_SANITIZE} -fno-sanitize-recover=all -fno-omit-frame-pointer)
+    if(CMAKE_CXX_COMPILER_ID STREQUAL GNU)
+      # g++'s own headers set it off once they are instrumented.
+      target_compile_options(${target} PRIVATE -Wno-maybe-uninitialized)
+    endif()
     target_link_options(${target} PRIVATE -fsanitize=${DWSPOOL_SANITIZE})
   endif()
   if(DWSPOOL_FUZZ)
