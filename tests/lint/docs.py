@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """The documents keep up with the code: every log event is explained and every explanation has its
-event; every module is in the architecture page; nothing ties the project to a machine."""
+event; every module is in the architecture page; what is referred to is there; nothing ties the project
+to a machine."""
 
 import pathlib
 import re
@@ -8,6 +9,8 @@ import subprocess
 import sys
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
+SOURCES = {".cpp", ".h", ".py", ".sh", ".md", ".txt", ".yaml"}
+TO_COME = {"doc/performance.md"}
 EVENT = re.compile(r'"((?:backend|cancel|client|http|listener|pool|process)\.[a-z_]+)"')
 
 
@@ -41,9 +44,57 @@ def check_errors():
     return [f"doc/errors.md does not explain {state}" for state in sorted(raised) if f"`{state}`" not in page]
 
 
+def tracked_files():
+    return subprocess.run(["git", "ls-files"], cwd=ROOT, stdout=subprocess.PIPE, text=True,
+                          check=False).stdout.split()
+
+
+def anchors(page):
+    """The names that GitHub gives to a page's headings."""
+    headings = re.findall(r"^#+ (.*)$", page, re.M)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def check_references():
+    """Pages and headings that comments and pages refer to are there, and so are the source files
+    and functions that pages name."""
+    problems = []
+    code = {}
+    for name in tracked_files():
+        path = ROOT / name
+        if path.suffix not in SOURCES or not path.is_file() or name == "tests/lint/docs.py":
+            continue
+        text = path.read_text(encoding="utf-8")
+        problems += [f"{name} refers to {page}, which does not exist"
+                     for page in sorted(set(re.findall(r"\bdoc/[\w-]+\.md\b", text)) - TO_COME)
+                     if not (ROOT / page).is_file()]
+        if path.suffix != ".md":
+            code[name] = text
+            continue
+        for target in re.findall(r"\]\(([^)\s]+)\)", text):
+            page, _, heading = target.partition("#")
+            there = path.parent / page if page else path
+            if "://" in target or (page in TO_COME):
+                continue
+            if not there.exists():
+                problems.append(f"{name} links to {target}, which does not exist")
+            elif heading and heading not in anchors(there.read_text(encoding="utf-8")):
+                problems.append(f"{name} links to {target}: there is no such heading")
+    everything = "\n".join(code.values())
+    for path in sorted(ROOT.glob("doc/*.md")):
+        page = path.read_text(encoding="utf-8")
+        for named in sorted(set(re.findall(r"`((?:[\w-]+/)*\w+\.(?:cpp|h))`", page))):
+            if not any(("/" + name).endswith("/" + named) for name in code):
+                problems.append(f"doc/{path.name} names {named}, which does not exist")
+        for scope, member in sorted(set(re.findall(r"`(?:\w+::)*?(\w+)::(\w+)`", page))):
+            if not (re.search(rf"\b{scope}\b", everything)
+                    and re.search(rf"\b{member}\b", everything)):
+                problems.append(f"doc/{path.name} names {scope}::{member}, which does not exist")
+    return problems
+
+
 def check_machine_paths():
-    files = subprocess.run(["git", "ls-files"], cwd=ROOT, stdout=subprocess.PIPE, text=True,
-                           check=False).stdout.split()
+    files = tracked_files()
     problems = []
     for name in files:
         path = ROOT / name
@@ -64,8 +115,8 @@ def check_readme():
 
 
 def main():
-    problems = (check_events() + check_modules() + check_errors() + check_machine_paths()
-                + check_readme())
+    problems = (check_events() + check_modules() + check_errors() + check_references()
+                + check_machine_paths() + check_readme())
     for problem in problems:
         print(problem)
     return 1 if problems else 0
