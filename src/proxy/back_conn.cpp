@@ -26,7 +26,7 @@ constexpr Duration abandoned_time = std::chrono::seconds{1};
 
 // --- Cancelling ----------------------------------------------------------------------------------
 
-void BackConn::cancel(std::uint64_t request, std::function<void()> done) {
+void BackConn::cancel(std::uint64_t request, const std::function<void()>& done) {
   if (cancels_in_flight_ > 0 && request == cancelled_request_) {
     done();
     return;

@@ -321,14 +321,15 @@ void FrontConn::tally() {
       transaction_started_ = never;
     }
   }
-  if (out.statements_parsed > 0) pool_->metrics->statements_parsed.add(out.statements_parsed);
-  if (out.statements_reused > 0) pool_->metrics->statements_reused.add(out.statements_reused);
+  if (pool_ != nullptr && out.statements_parsed + out.statements_reused > 0) {
+    pool_->metrics->statements_parsed.add(out.statements_parsed);
+    pool_->metrics->statements_reused.add(out.statements_reused);
+  }
   if (out.errors > 0) {
     worker_.metrics().errors[metrics::WorkerBlock::error_index(out.error_class)].add(out.errors);
   }
   if (out.pins != 0) {
-    static constexpr std::uint32_t first_reason =
-        static_cast<std::uint32_t>(sql::Effect::changes_setting);
+    static constexpr auto first_reason = static_cast<std::uint32_t>(sql::Effect::changes_setting);
     for (std::size_t i = 0; i < metrics::pin_reasons; ++i) {
       if ((out.pins & (first_reason << i)) == 0) continue;
       worker_.metrics().pins[i].add();

@@ -149,7 +149,7 @@ bool FrontConn::start_session() {
     report.sqlstate = wire::sqlstate::invalid_parameter_value;
     report.message = startup_->settings().error;
   }
-  if (!report.message.empty()) {
+  if (pool_ == nullptr || !report.message.empty()) {
     report.severity = wire::Severity::fatal;
     worker_.output().note_error(report.sqlstate);
     worker_.output().to_client.copy(wire::encode(report));

@@ -373,7 +373,7 @@ void Worker::forward_cancel(const wire::CancelRequest& request, ClientId request
   });
 }
 
-void Worker::cancel_here(ClientId target, std::function<void()> done) {
+void Worker::cancel_here(ClientId target, std::function<void()> done) const {
   if (FrontConn* client = find_client(target)) {
     client->cancel(std::move(done));
   } else {

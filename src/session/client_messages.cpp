@@ -130,12 +130,12 @@ Next Session::on_client_frame(const wire::Frame& frame, Output& out, bool& consu
     case fe::terminate:
       state_ = SessionState::ended;
       return Next::close;
-    case fe::function_call:
-      break;
     default:
-      break;
+      return on_function_call(frame, out, consumed);
   }
-  // FunctionCall
+}
+
+Next Session::on_function_call(const wire::Frame& frame, Output& out, bool& consumed) {
   if (skip_to_sync_) return Next::need_input;
   if (failure_ || lost_transaction_) {
     answer_query_locally(frame, sql::Statement::unread(), out);
@@ -251,6 +251,7 @@ void Session::note_statement(const sql::Statement& statement, Output& out) {
   if (!effects.any()) return;
   if (effects.has(sql::Effect::ends_transaction) || effects.has(sql::Effect::unclear)) {
     may_have_committed_ = true;
+    may_commit_request_ = next_request();
   }
   if (effects.has(sql::Effect::savepoint) && setting_changes_) setting_changes_->on_savepoint();
   if (effects.has(sql::Effect::discards_all) || effects.has(sql::Effect::deallocates_all)) {
@@ -408,9 +409,13 @@ Next Session::on_client_partial(const wire::FrameView& view, std::string_view& i
       unseen.kind = sql::StatementKind::other;
       unseen.effects.add(sql::Effect::unclear);
       note_statement(unseen, out);
-      if (view.type == fe::parse) pin(bits(sql::Effect::prepares), out);
       push(view.type == fe::query ? ReplyKind::query : ReplyKind::parse);
       drop_unnamed();
+      if (view.type == fe::parse) {
+        pin(bits(sql::Effect::prepares), out);
+        unnamed_effects_ = unseen.effects;
+        may_commit_by_name_ = true;
+      }
       break;
     }
     default:

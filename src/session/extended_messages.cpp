@@ -75,14 +75,21 @@ void Session::on_parse(const wire::Frame& frame, Output& out) {
     return;
   }
   sql::Statement seen = recognize(message->query);
-  drop_unnamed();
-  unnamed_special_ = special_of(seen);
-  if (is_sql_level(unnamed_special_)) unnamed_special_.reset();
+  SpecialPtr special = special_of(seen);
+  if (is_sql_level(special)) special.reset();
   seen.changes.clear();  // they are made when it is executed
   note_statement(seen, out);
+  if (message->name.empty()) {
+    drop_unnamed();
+    unnamed_special_ = special;
+    unnamed_effects_ = seen.effects;
+  } else if (seen.effects.has(sql::Effect::ends_transaction) ||
+             seen.effects.has(sql::Effect::unclear)) {
+    may_commit_by_name_ = true;
+  }
   ++out.statements_parsed;
   push(ReplyKind::parse);
-  const std::string_view text = substitute_for(message->query, unnamed_special_);
+  const std::string_view text = substitute_for(message->query, special);
   if (!carried || in_failed_transaction() || text == message->query) {
     if (carried) unnamed_.assign(frame.bytes);
     forward(frame.bytes, out);
@@ -122,7 +129,7 @@ void Session::parse_named(const wire::Frame& frame, const wire::ParseMessage& me
   const PreparedPtr statement =
       context_->statements.intern(statement_scope(), message.query, message.types,
                                   [this](std::string_view query) { return recognize(query); });
-  note_effects(*statement, out);
+  note_effects(statement->effects, out);
   const bool failed =
       in_failed_transaction() && !statement->effects.has(sql::Effect::ends_transaction);
   if (statements_->find(message.name) != nullptr) {
@@ -173,10 +180,10 @@ void Session::parse_to_be_refused(const wire::ParseMessage& message, const Prepa
 }
 
 // What a statement does to the session besides changing plain settings.
-void Session::note_effects(const PreparedStatement& statement, Output& out) {
-  if (!statement.effects.any()) return;
+void Session::note_effects(sql::Effects effects, Output& out) {
+  if (!effects.any()) return;
   sql::Statement seen = sql::Statement::unread();
-  seen.effects = statement.effects;
+  seen.effects = effects;
   note_statement(seen, out);
 }
 
@@ -223,6 +230,11 @@ void Session::on_bind(std::string_view bytes, std::size_t total, Output& out) {
   const std::string_view body = bytes.substr(wire::header_size);
   const std::optional<wire::BindPrefix> prefix = wire::read_bind_prefix(body);
   if (!prefix || context_->config.mode == PoolMode::session) {
+    // Named statements are not followed here; one of them may be a COMMIT.
+    sql::Effects effects = unnamed_effects_;
+    if (prefix && !prefix->statement.empty()) effects = {};
+    if (may_commit_by_name_) effects.add(sql::Effect::ends_transaction);
+    note_effects(effects, out);
     if (prefix) note_portal(prefix->portal, prefix->statement.empty() ? unnamed_special_ : nullptr);
     push(ReplyKind::bind);
     forward(bytes, out);
@@ -231,12 +243,13 @@ void Session::on_bind(std::string_view bytes, std::size_t total, Output& out) {
   std::string_view name = prefix->statement;
   const PreparedPtr* known = nullptr;
   if (name.empty()) {
+    note_effects(unnamed_effects_, out);
     provide_unnamed(out);
     note_portal(prefix->portal, unnamed_special_);
   } else {
     known = statements_ ? statements_->find(name) : nullptr;
     // What the statement does to the session it does at every execution.
-    if (known != nullptr) note_effects(**known, out);
+    if (known != nullptr) note_effects((*known)->effects, out);
     note_portal(prefix->portal, known != nullptr ? (*known)->special : nullptr);
     name = provide_statement(name, out);
   }

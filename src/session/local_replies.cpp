@@ -63,8 +63,7 @@ bool Session::answer_query_locally(const wire::Frame& /*frame*/, const sql::Stat
                      (backend_->replies.quiet() && backend_->status == wire::TxStatus::idle);
   if (!quiet || !context_->config.defer_begin) return false;
   if (deferred_begin_.empty()) {
-    if (!statement.is_only(sql::StatementKind::begin)) return false;
-    return true;  // the caller keeps the text
+    return statement.is_only(sql::StatementKind::begin);  // the caller keeps the text
   }
   if (statement.is_only(sql::StatementKind::commit) ||
       statement.is_only(sql::StatementKind::rollback)) {
@@ -111,7 +110,6 @@ void Session::flush_local_replies(Output& out) {
         if (backend_->status == wire::TxStatus::idle) ++out.transactions;
         break;
       case ReplyKind::copy_end:
-        break;
       case ReplyKind::query:
       case ReplyKind::function:
       case ReplyKind::parse:

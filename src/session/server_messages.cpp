@@ -375,7 +375,8 @@ Next Session::on_parameter_status(const wire::Frame& frame, Output& out) {
 }
 
 void Session::on_transaction_end() {
-  may_have_committed_ = false;
+  // A COMMIT may have been sent behind the one that was answered.
+  if (may_commit_request_ <= backend_->replies.requests_done()) may_have_committed_ = false;
   work_sent_ = !backend_->replies.empty();  // pipelined behind it
   if (specials_) specials_->portals.clear();
   watch_tags_ = watch_tags_ && !backend_->replies.empty();

@@ -129,7 +129,7 @@ StartupFlow::Need StartupFlow::on_password(std::string_view& in, Output& out) {
   return take(auth_->on_answer(wire::take_frame(in, view).body()), out);
 }
 
-StartupFlow::Need StartupFlow::take(auth::ClientAuth::Step step, Output& out) {
+StartupFlow::Need StartupFlow::take(const auth::ClientAuth::Step& step, Output& out) {
   out.to_client.copy(step.send);
   switch (step.verdict) {
     case auth::ClientAuth::Verdict::need_answer:

@@ -72,7 +72,7 @@ class BackConn final : public net::Socket::Handler {
   // Sends a CancelRequest for what runs now. The backend is lent to nobody until it is known to
   // have been dealt with. `done` is called then. `request` numbers what its client means: one
   // cancel at a time is enough for that.
-  void cancel(std::uint64_t request, std::function<void()> done);
+  void cancel(std::uint64_t request, const std::function<void()>& done);
   void on_cancel_finished();
 
   // --- From the worker ---

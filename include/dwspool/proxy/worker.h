@@ -121,12 +121,12 @@ class Worker {
   void open_backend(PoolContext& pool, pool::Slot slot);
   void request_slot(PoolContext& pool, bool reserve);
   void free_slot(PoolContext& pool);
-  void surrender(PoolContext& pool, BackendId backend);
+  void surrender(PoolContext& pool, BackendId id);
   bool adopt(const std::string& key, BackendTransfer& transfer);
   // To the workers that were refused a place of this pool: ask again.
   void announce_free_slot(const std::string& key, const std::vector<std::size_t>& workers);
-  void cancel_here(ClientId target, std::function<void()> done);
-  void expire(TimePoint now);
+  void cancel_here(ClientId target, std::function<void()> done) const;
+  void expire(TimePoint time);
   void drop_unused_pools();
   void check_drained();
   static wire::ErrorReport timeout_report(const PoolContext& pool, bool at_login);

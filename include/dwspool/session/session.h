@@ -156,6 +156,7 @@ class Session {
   Next on_client_partial(const wire::FrameView& view, std::string_view& in, Output& out,
                          bool& progressed);
   Next on_query(const wire::Frame& frame, Output& out, bool& consumed);
+  Next on_function_call(const wire::Frame& frame, Output& out, bool& consumed);
   Next on_copy_message(const wire::Frame& frame, Output& out);
   Next need_backend(bool& consumed);
   sql::Statement recognize(std::string_view text) const;
@@ -182,7 +183,7 @@ class Session {
   void note_portal(std::string_view portal, const SpecialPtr& special);
   void parse_to_be_refused(const wire::ParseMessage& message, const PreparedPtr& statement,
                            Output& out);
-  void note_effects(const PreparedStatement& statement, Output& out);
+  void note_effects(sql::Effects effects, Output& out);
   void execute_change(const SpecialStatement& special);
   void close_on_server(const PreparedStatement& statement, bool own, bool named, Output& out);
   std::string_view refuse(std::string_view name, Reply& reply);
@@ -241,6 +242,7 @@ class Session {
   bool begin_sent_ = false;          // the deferred BEGIN went out with the present request
   bool begin_failed_ = false;        // ... and was refused by the server
   bool may_have_committed_ = false;  // something that can commit was sent in this transaction
+  bool may_commit_by_name_ = false;  // a prepared statement that is not followed can do so
   bool work_sent_ = false;           // something was sent since the last transaction boundary
   bool session_ended_ = false;       // session state is lost: 57P01 at the next message
   bool watch_tags_ = false;
@@ -250,8 +252,9 @@ class Session {
   std::uint8_t sync_pending_ = 0;
   std::uint8_t lost_while_syncing_ = 0;
   std::uint32_t pins_ = 0;
-  std::uint32_t unpins_ = 0;    // taken back when the present request succeeds
-  std::uint64_t last_pin_ = 0;  // the request that added to pins_ last
+  std::uint32_t unpins_ = 0;              // taken back when the present request succeeds
+  std::uint64_t may_commit_request_ = 0;  // the last request that can
+  std::uint64_t last_pin_ = 0;            // the request that added to pins_ last
   std::uint32_t extra_requests_ = 0;
   std::uint32_t unnamed_serial_ = 0;
   std::size_t client_stream_left_ = 0;  // of a large message that is being passed on
@@ -261,7 +264,8 @@ class Session {
   std::string deferred_begin_;  // its SQL; empty when none is held back
   std::string unnamed_;         // the last unnamed Parse, whole; empty when there is none
   SpecialPtr unnamed_special_;  // what it does to this session
-  ReportedPtr reported_mark_;   // the backend's report when this session's changes began
+  sql::Effects unnamed_effects_;
+  ReportedPtr reported_mark_;  // the backend's report when this session's changes began
   std::unique_ptr<wire::ErrorReport> failure_;  // answers the next request
   std::unique_ptr<ClientStatements> statements_;
   std::unique_ptr<SettingChanges> setting_changes_;

@@ -58,7 +58,7 @@ class StartupFlow {
   Need on_first_packet(std::string_view& in, Output& out);
   Need on_startup(wire::StartupMessage message, Output& out);
   Need on_password(std::string_view& in, Output& out);
-  Need take(auth::ClientAuth::Step step, Output& out);
+  Need take(const auth::ClientAuth::Step& step, Output& out);
   Need violation(std::string_view what, Output& out);
 
   State state_ = State::first_packet;

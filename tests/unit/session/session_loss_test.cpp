@@ -51,6 +51,37 @@ TEST_CASE("COMMIT of a transaction that was lost while idle is an error, not a s
   script.lose_backend().client(query("commit")).to_client("E:08006 Z:I");
 }
 
+TEST_CASE("so is one that was sent behind the end of another transaction") {
+  SessionScript script;
+  script.logged_in();
+  script.client(query("begin;select 1")).grant();
+  script.server(complete("BEGIN") + complete("SELECT 1") + ready('T'));
+  script.client(query("commit") + query("begin") + query("insert into t values (1)") +
+                query("commit"));
+  script.server(complete("COMMIT") + ready('I') + complete("BEGIN") + ready('T') +
+                complete("INSERT 0 1") + ready('T'));
+  script.to_client("C:BEGIN C:SELECT 1 Z:T C:COMMIT Z:I C:BEGIN Z:T C:INSERT 0 1 Z:T");
+  script.lose_backend().to_client("E:08007 Z:I");
+}
+
+TEST_CASE("so is one that was prepared before the transaction") {
+  for (const PoolMode mode : {PoolMode::session, PoolMode::transaction, PoolMode::automatic}) {
+    for (const char* name : {"", "c"}) {
+      CAPTURE(static_cast<int>(mode));
+      CAPTURE(name);
+      SessionScript script(mode);
+      script.logged_in();
+      script.client(parse(name, "commit") + sync()).grant();
+      script.server(message('1') + ready('I'));
+      script.client(parse("b", "begin") + bind("", "b") + execute() + sync());
+      if (mode != PoolMode::session) script.grant();
+      script.server(message('1') + message('2') + complete("BEGIN") + ready('T'));
+      script.to_client("1 Z:I 1 2 C:BEGIN Z:T");
+      script.client(bind("", name) + execute() + sync()).lose_backend().to_client("E:08007 Z:I");
+    }
+  }
+}
+
 TEST_CASE("a COMMIT whose answer is lost is in doubt") {
   SessionScript script;
   script.logged_in();
