@@ -27,10 +27,11 @@ def as_postgres(command, **kwargs):
 
 
 class Postgres:
-    """`settings` are lines of postgresql.conf; `hba` lines come before the trusting default."""
+    """`settings` are lines of postgresql.conf; `hba` lines come before the trusting default; its
+    folder is made in `parent`."""
 
-    def __init__(self, settings=None, hba=None, name="pg"):
-        self.dir = tempfile.mkdtemp(prefix=f"dwspool-{name}-")
+    def __init__(self, settings=None, hba=None, name="pg", parent=None):
+        self.dir = tempfile.mkdtemp(prefix=f"dwspool-{name}-", dir=parent)
         if os.geteuid() == 0:
             account = pwd.getpwnam("postgres")
             os.chown(self.dir, account.pw_uid, account.pw_gid)
