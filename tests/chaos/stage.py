@@ -1,0 +1,96 @@
+"""What a storm plays on: clients - front relay - dwspool - back relay - server, and what a fault may
+break of it. The back relay stands for the address of the primary, wherever that is."""
+
+import contextlib
+import os
+import random
+import time
+
+from dwspool_testing.proxy import Proxy, wait_until
+from dwspool_testing.relay import Relay
+from dwspool_testing.rig import Rig
+
+SHUTDOWN_TIMEOUT = 2
+
+
+class Stage:
+    """A cluster of PostgreSQL servers: one primary and, if a fault needs them, two standbys, one of
+    which must have a commit before it is acknowledged."""
+
+    def __init__(self, directory, standbys=0, mode="auto", workers=1, seed=0, fake_cn=None):
+        self.directory = directory
+        self.random = random.Random(seed)
+        self.cleanup = contextlib.ExitStack()
+        try:
+            self.rig = self.cleanup.enter_context(Rig(standbys, synchronous=standbys > 0))
+            self.cn = None
+            if fake_cn is not None:
+                self.cn = self.cleanup.enter_context(fake_cn(self.rig.primary.port))
+            self.back = self.cleanup.enter_context(Relay((self.cn or self.rig.primary).port))
+            self.proxy = Proxy({
+                "auth_method": "trust",
+                "workers": workers,
+                "log": {"level": "info"},
+                "shutdown_timeout": f"{SHUTDOWN_TIMEOUT}s",
+                # Fewer than clients: that backends change hands is the point.
+                "defaults": {"pool_mode": mode, "pool_size": 4 if mode != "session" else 40,
+                             "queue_timeout": "5s"},
+                "clusters": {"main": {"coordinators": [f"127.0.0.1:{self.back.port}"],
+                                      "connect_timeout": "3s"}},
+                "databases": {"*": {}},
+                "users": {"*": {}},
+            })
+            self.cleanup.callback(self._end_proxy)
+            self.proxy.start()
+            self.front = self.cleanup.enter_context(Relay(self.proxy.port))
+        except BaseException:
+            self.cleanup.close()
+            raise
+
+    @property
+    def port(self):
+        """Where clients go."""
+        return self.front.port
+
+    @property
+    def server_port(self):
+        """Where the truth is."""
+        return self.rig.primary.port
+
+    def _end_proxy(self):
+        with open(os.path.join(self.directory, "dwspool.log"), "w", encoding="utf-8") as log:
+            log.write(self.proxy.log())
+        self.proxy.destroy()
+
+    def check(self):
+        """That dwspool has not ended by itself."""
+        status = self.proxy.process.poll()
+        if status is not None:
+            raise RuntimeError(f"dwspool has ended with status {status}:\n"
+                               + self.proxy.log()[-4000:])
+
+    def kill_proxy(self):
+        self.proxy.process.kill()
+        self.proxy.process.wait()
+        self.proxy.process = None
+
+    def mend(self):
+        """Everything works again."""
+        self.back.clear()
+        self.front.clear()
+        wait_until(self.rig.primary.is_primary, 20, "an answer of the primary")
+        if self.proxy.process is None:
+            self.proxy.start()
+        self.check()
+
+    def pause(self, low, high):
+        time.sleep(self.random.uniform(low, high))
+
+    def close(self):
+        self.cleanup.close()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
