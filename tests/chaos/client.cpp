@@ -106,6 +106,8 @@ class Client {
   bool connect() {
     prepared_.clear();
     connection_.reset(PQconnectdb(conninfo_.c_str()));
+    PQsetNoticeProcessor(
+        connection_.get(), [](void*, const char*) {}, nullptr);
     if (PQstatus(connection_.get()) == CONNECTION_OK) return true;
     line(R"("event":"connect_failed","state":"","time":)" + std::to_string(now()) + R"(,"text":)" +
          quoted(PQerrorMessage(connection_.get())));

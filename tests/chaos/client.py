@@ -29,6 +29,8 @@ class Client:
         else:
             import psycopg as module
         self.module = module
+        # psycopg 3 stumbles over a connection that is lost behind ParseComplete: two results.
+        self.errors = (module.Error, ValueError)
         self.autocommit = mode == "autocommit"
         self.number = number
         self.name = f"ledger-{number}"
@@ -55,19 +57,19 @@ class Client:
                             f"-c lock_timeout={self.options.statement_timeout_ms // 2}")
                 self.connection.autocommit = self.autocommit
                 return
-            except self.module.Error as error:
+            except self.errors as error:
                 self.log.connect_failed(sqlstate_of(error), str(error))
                 time.sleep(self.random.uniform(0.02, 0.15))
 
     def disconnect(self):
         if self.connection is not None:
-            with contextlib.suppress(self.module.Error):
+            with contextlib.suppress(*self.errors):
                 self.connection.close()
         self.connection = None
 
-    def recover(self):
+    def recover(self, error):
         """After an error: ROLLBACK, or a new connection."""
-        if self.connection.closed:
+        if self.connection.closed or not isinstance(error, self.module.Error):
             self.disconnect()
             return
         try:
@@ -76,7 +78,7 @@ class Client:
                     self.execute("rollback")
             else:
                 self.connection.rollback()
-        except self.module.Error:
+        except self.errors:
             self.disconnect()
 
     # Steps.
@@ -94,11 +96,11 @@ class Client:
         self.log.begin(self.operations, kind, effects)
         try:
             yield
-        except self.module.Error as error:
+        except self.errors as error:
             state = sqlstate_of(error)
             self.log.end(self.operations, judge(state, str(error), self.decisive), self.seen,
                          state, str(error))
-            self.recover()
+            self.recover(error)
         else:
             self.log.end(self.operations, OK, self.seen)
 
@@ -281,9 +283,9 @@ class Client:
                 self.execute("rollback")
             else:
                 self.connection.rollback()
-        except self.module.Error as error:
+        except self.errors as error:
             text = str(error)
-            self.recover()
+            self.recover(error)
         self.log.end(self.operations, FAILED, self.seen, "abandoned", text)
 
     def refused(self):

@@ -79,8 +79,8 @@ def report(name, result, nemesis):
                                        sorted(nemesis.injected.items())) or "none"))
     print("errors:      " + (", ".join(f"{state} {count}" for state, count in
                                        states.most_common()) or "none"))
-    print(f"longest outage seen by a client: {history.longest_outage(result.operations):.1f} s")
-    print(f"longest operation: {history.longest_operation(result.operations):.1f} s")
+    print(f"longest outage seen by a client: {history.longest_outage(result.operations):.2f} s")
+    print(f"longest operation: {history.longest_operation(result.operations):.2f} s")
     print(f"violations:  {len(result.violations)}")
     for violation in result.violations[:20]:
         print(f"  {violation}")
