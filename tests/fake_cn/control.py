@@ -11,6 +11,8 @@ import shlex
 
 COMMANDS = ("switchover", "fail_next", "heal", "set_read_only", "refuse_logins", "freeze", "thaw",
             "kill_sessions", "die", "revive", "unlock", "set_session_timeout", "status", "said")
+# What is text even if it looks like a number, as SQLSTATEs do.
+TEXTS = ("code", "text", "match", "pattern", "user", "name")
 
 
 def value(text):
@@ -19,9 +21,7 @@ def value(text):
         return text in ("on", "true")
     for kind in (int, float):
         try:
-            # Five digits are an SQLSTATE rather than a number of anything.
-            if len(text) != 5:
-                return kind(text)
+            return kind(text)
         except ValueError:
             pass
     return text
@@ -37,7 +37,8 @@ def run(cn, line):
         if name not in COMMANDS:
             raise ValueError(f"no such command: {name}")
         values = dict(part.split("=", 1) for part in rest)
-        result = getattr(cn, name)(**{key: value(text) for key, text in values.items()})
+        result = getattr(cn, name)(**{key: text if key in TEXTS else value(text)
+                                      for key, text in values.items()})
         return json.dumps({"ok": result if isinstance(result, (dict, list, int)) else True})
     except (ValueError, TypeError, KeyError) as problem:
         return json.dumps({"error": str(problem)})

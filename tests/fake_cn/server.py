@@ -4,6 +4,7 @@ import asyncio
 import collections
 import contextlib
 import os
+import re
 import shutil
 import socket
 import ssl
@@ -80,6 +81,7 @@ class FakeCn:
     async def _start(self):
         self.thawed = asyncio.Event()
         self.thawed.set()
+        self._making_nodes = asyncio.Lock()
         await self._listen()
         if self.control_path:
             self._control = await control.listen(self, self.control_path)
@@ -159,11 +161,11 @@ class FakeCn:
 
     async def provide_nodes(self, database):
         """pgxc_node is a view in PostgreSQL, made when somebody first asks for it."""
-        if database in self._with_nodes:
-            return
-        self._with_nodes.add(database)
-        known = self.nodes or [(self.name, self.host, self.port)]
-        await nodes.provide(self.upstream, self.admin, database, known)
+        async with self._making_nodes:
+            if database not in self._with_nodes:
+                known = self.nodes or [(self.name, self.host, self.port)]
+                await nodes.provide(self.upstream, self.admin, database, known)
+                self._with_nodes.add(database)
 
     # --- For tests -------------------------------------------------------------------------------
 
@@ -282,7 +284,6 @@ class FakeCn:
 
     def said(self, pattern):
         """The statements of clients that are like the pattern (of re, anywhere, any case)."""
-        import re
         return [text for _, text in list(self.seen) if re.search(pattern, text, re.I)]
 
     def close(self):
