@@ -6,6 +6,7 @@ import sys
 import pytest
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "support"))
+sys.path.insert(1, os.path.join(os.path.dirname(__file__), ".."))  # fake_cn
 
 from dwspool_testing.postgres import Postgres  # noqa: E402
 from dwspool_testing.proxy import Proxy  # noqa: E402

@@ -1,0 +1,660 @@
+"""The fake coordinator by itself: it holds to the vectors, and does to sessions and transactions
+what DWS would. What is proved with it is worth no more than it is."""
+
+import json
+import os
+import socket
+import struct
+import subprocess
+import sys
+import threading
+import time
+
+import psycopg2
+import psycopg2.errors
+import pytest
+from dwspool_testing import wire
+from dwspool_testing.gauss import V30, V350, V351, GaussConnection
+from dwspool_testing.proxy import wait_until
+from dwspool_testing.wire import fields
+from fake_cn import CODES, COMBINED, LEGACY, MD5, SHA256, SM3, FakeCn, Role, sqltext, verifiers
+from fake_cn.frames import message
+from fake_cn.login import challenge_for
+
+DATA = os.path.join(os.path.dirname(__file__), "..", "data")
+POOLER = CODES["08006"]
+
+
+def vectors(name, kind):
+    with open(os.path.join(DATA, name), encoding="utf-8") as file:
+        return json.load(file).get(kind, [])
+
+
+def everything(kind):
+    return (vectors("gaussdb-auth-vectors.json", kind) + vectors("gauss-extra-vectors.json", kind))
+
+
+@pytest.fixture
+def fake(pg):
+    """Starts fake coordinators before the real server; ends them and looks how they fared."""
+    running = []
+
+    def start(**options):
+        options.setdefault("roles", [Role("any", kind="trust", pg_user="postgres")])
+        running.append(FakeCn(("127.0.0.1", pg.port), **options))
+        return running[-1]
+
+    yield start
+    for cn in running:
+        print(json.dumps(cn.status()))
+        cn.close()
+
+
+@pytest.fixture
+def cn(fake):
+    return fake()
+
+
+def connect(cn, user="any", password=None, autocommit=False, **options):
+    connection = psycopg2.connect(host="127.0.0.1", port=cn.port, user=user, password=password,
+                                  dbname="postgres", **options)
+    connection.autocommit = autocommit
+    return connection
+
+
+def run(connection, sql, values=None):
+    with connection.cursor() as cursor:
+        cursor.execute(sql, values)
+        return cursor.fetchall() if cursor.description else []
+
+
+@pytest.fixture
+def table(pg):
+    pg.psql("drop table if exists played; create table played(v int)")
+    return "played"
+
+
+def rows(pg):
+    return pg.psql("select coalesce(string_agg(v::text, ' ' order by v), '') from played")
+
+
+# --- Vectors -------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize("vector", everything("sha256"), ids=lambda vector: vector["name"])
+def test_sha256_vectors(vector):
+    keys = verifiers.derive(bytes.fromhex(vector.get("password_utf8_hex", "")) or
+                            vector["password"].encode(), vector["random64code"],
+                            vector["iterations"])
+    assert keys.server_key.hex() == vector["server_key"]
+    assert keys.stored_key.hex() == vector["stored_key"]
+    assert keys.signature(vector["token"]) == vector["server_signature"]
+    role = Role("r", vector["password"], iterations=vector["iterations"],
+                salt=vector["random64code"])
+    if "stored_rolpassword_sha256" in vector:
+        assert role.rolpassword == vector["stored_rolpassword_sha256"]
+        assert verifiers.read_stored(role.rolpassword) == (SHA256, keys, None)
+    answer = vector["client_response"].encode()
+    assert keys.accepts(answer, vector["token"])
+    assert bytes.fromhex(vector["client_message_hex"]) == message(b"p", answer + b"\0")
+    wrong = answer[:-1] + (b"0" if answer[-1:] != b"0" else b"1")
+    for other in (wrong, answer.upper() if answer.upper() != answer else b"", answer[:-1],
+                  answer + b"0", b""):
+        assert not keys.accepts(other, vector["token"])
+    for minor, name in ((0, "auth_request_30_hex"), (50, "auth_request_350_hex"),
+                        (51, "auth_request_351_hex")):
+        asked = challenge_for(role, "r", "sha256", minor, vector["token"].encode() and
+                              vector["token"], b"salt")
+        assert asked.check(answer)
+        if name in vector:
+            assert asked.request().hex() == vector[name]
+
+
+@pytest.mark.parametrize("vector", everything("md5"), ids=lambda vector: vector["user"])
+def test_md5_vectors(vector):
+    role = Role(vector["user"], vector["password"], MD5)
+    if "stored_md5" in vector:
+        assert role.rolpassword == vector["stored_md5"]
+    asked = challenge_for(role, role.name, "sha256", 51, "00000000", bytes.fromhex(vector["salt"]))
+    assert asked.code == 5
+    assert asked.check(vector["client_response"].encode())
+    assert not asked.check(vector["client_response"][:-1].encode() + b"x")
+    if "stored_combined_rolpassword" in vector:
+        both = Role(vector["user"], vector["password"], COMBINED,
+                    salt=vector["stored_combined_salt"])
+        assert both.rolpassword == vector["stored_combined_rolpassword"]
+        assert verifiers.read_stored(both.rolpassword) == (COMBINED, both.keys, role.md5)
+
+
+@pytest.mark.parametrize("vector", everything("sha256_md5stored"), ids=lambda one: one["user"])
+def test_legacy_vectors(vector):
+    role = Role(vector["user"], vector["password"], LEGACY)
+    asked = challenge_for(role, role.name, "sha256", 51, "00000000", bytes.fromhex(vector["salt"]))
+    assert (asked.code, asked.payload[:4]) == (10, b"\0\0\0\1")
+    assert asked.check(vector["client_response"].encode())
+
+
+@pytest.mark.parametrize("vector", everything("md5_sha256"), ids=lambda one: one["md5_salt"])
+def test_md5_sha256_vectors(vector):
+    """Code 11: what drivers answer is never what the server wants."""
+    for iterations in (2048, 10000):
+        role = Role("r", vector["password"], iterations=iterations, salt=vector["random64code"])
+        asked = challenge_for(role, "r", "md5", 51, "0", bytes.fromhex(vector["md5_salt"]))
+        assert asked.code == 11
+        assert asked.payload == (vector["random64code"].encode() +
+                                 bytes.fromhex(vector["md5_salt"]))
+        assert asked.check(vector[f"opengauss_server_expected_iter{iterations}"].encode())
+        assert not asked.check(vector[f"client_response_iter{iterations}"].encode())
+
+
+@pytest.mark.parametrize("vector", everything("sm3"), ids=lambda vector: vector["name"])
+def test_sm3_vectors(vector):
+    keys = verifiers.derive(vector["password"].encode(), vector["random64code"],
+                            vector["iterations"], "sm3")
+    assert keys.server_key.hex() == vector["server_key"]
+    assert keys.stored_key.hex() == vector["stored_key"]
+    assert keys.signature(vector["token"]) == vector["server_signature"]
+    assert keys.accepts(vector["client_response"].encode(), vector["token"], "sm3")
+    assert not keys.accepts(vector["client_response"].encode(), vector["token"])
+
+
+def test_hidden_iterations():
+    for number, suffix in ((10000, "ecdfecefade"), (2048, "mgdhdcefade"), (50000, "ecdficefade")):
+        assert verifiers.iteration_suffix(number) == suffix
+        assert verifiers.read_iterations(suffix) == number
+
+
+# --- Log-in --------------------------------------------------------------------------------------
+
+ROLES = [Role("s", "secret", pg_user="postgres"), Role("c", "secret", COMBINED, pg_user="postgres"),
+         Role("m", "secret", MD5, pg_user="postgres"), Role("x", "secret", SM3),
+         Role("none")]
+
+
+@pytest.mark.parametrize("hba, version, codes", [
+    ("sha256", V30, {"s": 10, "c": 5, "m": 5, "x": 13, "nobody": 5}),
+    ("sha256", V350, {"s": 10, "c": 10, "m": 5, "x": 13, "nobody": 10}),
+    ("sha256", V351, {"s": 10, "c": 10, "m": 5, "x": 13, "nobody": 10}),
+    ("md5", V30, {"s": 11, "c": 5, "m": 5, "x": 13, "nobody": 5}),
+    ("md5", V351, {"s": 11, "c": 5, "m": 5, "x": 13, "nobody": 11}),
+    ("sm3", V351, {"s": 13, "c": 13, "m": 13, "x": 13, "nobody": 13}),
+    ("trust", V351, {"s": 0, "c": 0, "m": 0, "nobody": 0}),
+])
+def test_who_is_asked_what(fake, hba, version, codes):
+    cn = fake(roles=ROLES, hba=hba)
+    for user, code in codes.items():
+        with GaussConnection("127.0.0.1", cn.port) as client:
+            kind, _ = client.knock(user, version)
+            assert kind == b"R"
+            assert client.request[0] == code, user
+            size = {V30: 140, V350: 76, V351: 80}[version]
+            if code in (10, 13):
+                assert len(client.request[1]) == size
+
+
+@pytest.mark.parametrize("user, version", [("s", V30), ("s", V350), ("s", V351), ("c", V30),
+                                           ("c", V350), ("c", V351), ("m", V351)])
+def test_right_and_wrong_passwords(fake, user, version):
+    cn = fake(roles=[Role(user, "secret", {"s": SHA256, "c": COMBINED, "m": MD5}[user],
+                          pg_user="postgres")])
+    with GaussConnection("127.0.0.1", cn.port) as client:
+        seen = client.enter(user, "secret", version, iterations=10000)
+        assert [kind for kind, _ in seen if kind not in b"SN"] == [b"R", b"K", b"Z"]
+        assert client.parameters["server_version"] == "9.2.4"
+        assert client.parameters["is_sysadmin"] == "on"
+        assert not {"is_superuser", "in_hot_standby", "default_transaction_read_only"} \
+            & set(client.parameters)
+        assert client.pid < 800
+        assert client.ask("select 1")[1] == (b"D", b"\0\1\0\0\0\1" + b"1")
+    with GaussConnection("127.0.0.1", cn.port) as client:
+        seen = client.enter(user, "wrong", version, iterations=10000)
+        error = fields(seen[-1][1])
+        assert (error["S"], error["C"]) == ("ERROR", "28P01")
+        assert error["M"] == "Invalid username/password,login denied."
+        assert error["d"] == "SECURITY" and error["c"].isdigit() and "V" not in error
+    assert (cn.role(user).attempts, cn.role(user).wrong) == (2, 1)
+
+
+def test_nobody_looks_like_somebody(fake):
+    cn = fake(roles=ROLES)
+    salts = set()
+    for _ in range(2):
+        with GaussConnection("127.0.0.1", cn.port) as client:
+            client.knock("nobody")
+            salts.add(client.request[1][4:68])
+            client.send(message(b"p", client.answer_for("secret") + b"\0"))
+            assert fields(client.receive()[1])["C"] == "28P01"
+    assert len(salts) == 1
+    with GaussConnection("127.0.0.1", cn.port) as client:
+        kind, body = client.knock("none")
+        assert kind == b"E" and fields(body)["C"] == "28000"
+
+
+def test_account_is_locked_after_ten(fake):
+    cn = fake(roles=[Role("s", "secret", iterations=2048, pg_user="postgres")])
+
+    def code(password):
+        with GaussConnection("127.0.0.1", cn.port) as client:
+            kind, body = client.enter("s", password)[-1]
+            return fields(body)["C"] if kind == b"E" else kind
+
+    assert [code("wrong") for _ in range(9)] == ["28P01"] * 9
+    assert code("secret") == b"Z"  # begins anew
+    assert [code("wrong") for _ in range(10)] == ["28P01"] * 10
+    assert code("secret") == "28000"
+    assert cn.role("s").locked
+    cn.unlock("s")
+    assert code("secret") == b"Z"
+    with GaussConnection("127.0.0.1", cn.port) as client:
+        client.knock("s")  # and leaves
+    assert cn.role("s").failures == 0
+
+
+def test_expired_password(fake):
+    cn = fake(roles=[Role("s", "secret", MD5, pg_user="postgres", expired=True)])
+    connection = connect(cn, "s", "secret", autocommit=True)
+    with pytest.raises(psycopg2.Error) as caught:
+        run(connection, "select 1")
+    assert caught.value.pgcode == "28P02"
+    assert 'ALTER ROLE "s" PASSWORD' in str(caught.value)
+
+
+def test_startup_refusals(fake):
+    cn = fake(startup_severity="FATAL", max_connections=1)
+
+    def refused(version=V351, **parameters):
+        with GaussConnection("127.0.0.1", cn.port) as client:
+            error = fields(client.enter("any", version=version, **parameters)[-1][1])
+            return error["S"], error["C"], error["M"]
+
+    assert refused(version=196609)[1:] == ("0A000", "unsupported frontend protocol 3.1: "
+                                           "server supports 1.0 to 3.51")
+    assert refused(application_name="gs_clean")[1] == "28000"
+    assert refused(database="not there")[:2] == ("FATAL", "3D000")
+    with GaussConnection("127.0.0.1", cn.port) as first:
+        first.enter("any")
+        assert refused()[1] == "53300"
+    cn.refuse_logins()
+    assert refused()[1:] == ("57P03", "the database system is starting up")
+
+
+def test_tls(fake):
+    cn = fake(roles=[Role("m", "secret", MD5, pg_user="postgres")], tls=True)
+    with connect(cn, "m", "secret", sslmode="require") as connection:
+        assert run(connection, "select 1") == [(1,)]
+    assert cn.counts["tls"] == 1
+    without = fake(roles=[Role("m", "secret", MD5, pg_user="postgres")])
+    with pytest.raises(psycopg2.OperationalError, match="server does not support SSL"):
+        connect(without, "m", "secret", sslmode="require")
+    strict = fake(tls=True, require_ssl=True)
+    with pytest.raises(psycopg2.OperationalError, match="SSL connection is required"):
+        connect(strict, sslmode="disable")
+
+
+# --- What DWS refuses ----------------------------------------------------------------------------
+
+REFUSED = [
+    ("discard all", "0A000", "DISCARD statement is not yet supported."),
+    ("listen a", "0A000", "LISTEN statement is not yet supported."),
+    ("notify a", "0A000", "NOFITY statement is not yet supported."),
+    ("unlisten *", "0A000", "UNLISTEN statement is not yet supported."),
+    ("prepare transaction 'x'", "0A000", "Explicit prepare transaction is not supported."),
+    ("declare c scroll cursor for select 1", "0A000", "SCROLL CURSOR is not yet supported."),
+    ("select lo_create(0)", "0A000", "large object is not yet supported."),
+    ("set default_transaction_read_only to on", "0A000", None),
+    ("set session characteristics as transaction read only", "0A000", None),
+    ("select txid_status(1)", "42883", None),
+]
+
+
+@pytest.mark.parametrize("sql, code, text", REFUSED, ids=[sql for sql, *_ in REFUSED])
+@pytest.mark.parametrize("extended", [False, True], ids=["simple", "extended"])
+def test_refusals(cn, sql, code, text, extended):
+    def ask(client):
+        if not extended:
+            return client.ask(sql)
+        client.send(wire.parse("", sql) + wire.bind("", "") + wire.describe("P", "") +
+                    wire.execute() + wire.parse("", "select 2") + wire.sync())
+        return client.until_ready()
+
+    with GaussConnection("127.0.0.1", cn.port) as client:
+        client.enter("any")
+        for block in (False, True):
+            if block:
+                client.ask("begin")
+            seen = ask(client)
+            assert seen[-2][0] == b"E"
+            error = fields(seen[-2][1])
+            assert error["C"] == code
+            assert text in (None, error["M"])
+            assert "V" not in error
+            assert seen[-1] == (b"Z", b"E" if block else b"I")
+        assert client.ask("rollback")[-1] == (b"Z", b"I")
+
+
+def test_refusal_takes_what_is_before_it_along(cn, pg, table):
+    connection = connect(cn, autocommit=True)
+    with pytest.raises(psycopg2.errors.FeatureNotSupported):
+        run(connection, "insert into played values (1); discard all; insert into played values (2)")
+    assert rows(pg) == ""
+    connection.autocommit = False
+    run(connection, "insert into played values (3)")
+    with pytest.raises(psycopg2.errors.FeatureNotSupported):
+        run(connection, "listen x")
+    with pytest.raises(psycopg2.errors.InFailedSqlTransaction):
+        run(connection, "listen x")
+    connection.commit()
+    assert rows(pg) == ""
+    connection.close()
+
+
+def test_large_objects_by_function_call(cn):
+    connection = connect(cn)
+    with pytest.raises(psycopg2.OperationalError):
+        connection.lobject()
+    connection.rollback()
+    assert run(connection, "select 1") == [(1,)]
+
+
+def test_serializable_is_repeatable_read(cn):
+    connection = connect(cn)
+    connection.set_session(isolation_level="SERIALIZABLE")
+    assert run(connection, "show transaction_isolation") == [("repeatable read",)]
+    connection.rollback()
+    connection.set_session(isolation_level="DEFAULT", autocommit=True)
+    run(connection, "set default_transaction_isolation to 'serializable'")
+    assert run(connection, "show transaction_isolation") == [("repeatable read",)]
+
+
+def test_own_settings(cn):
+    connection = connect(cn, autocommit=True)
+    assert run(connection, "show max_query_retry_times") == [("6",)]
+    run(connection, "set session_timeout = 100")
+    assert run(connection, "show session_timeout") == [("100",)]
+    run(connection, "set current_schema to pg_temp")
+    assert run(connection, "show search_path") == [("pg_temp",)]
+    run(connection, "alter session set work_mem = '5MB'")
+    run(connection, "reset all")
+    assert run(connection, "show session_timeout") == [("600",)]
+
+
+@pytest.mark.parametrize("sql, touches, writes", [
+    ("select 1", False, False), ("select f()", False, False), ("select now()", False, False),
+    ("select * from t", True, False), ("select * from pg_class", False, False),
+    ("select * from pg_class, t", True, False), ("select * from f(1)", False, False),
+    ("select * from f(1) join s.t on true", True, False), ("/* from t */ select 1", False, False),
+    ("select 'from t'", False, False), ("select * from (select 1 from \"T\") x", True, False),
+    ("select extract(year from now())", False, False), ("select v from t for update", True, True),
+    ("select nextval('s')", True, True), ("insert into t values (1)", True, True),
+    ("with x as (delete from t returning *) select * from x", True, True),
+    ("copy t from stdin", True, True), ("copy t to stdout", True, False),
+    ("copy (select 1 from t) to stdout", True, False), ("(select 1 from t)", True, False),
+    ("declare c cursor for select * from t", True, False), ("begin", False, False),
+    ("explain select 1 from t", True, False), ("commit", False, False),
+    ("set work_mem = '1MB'", False, False), ("select $$ from t $$", False, False),
+    ("select node_name from pgxc_node", False, False),
+])
+def test_what_needs_a_data_node(sql, touches, writes):
+    statement, = sqltext.statements(sql)
+    assert (statement.touches, statement.writes) == (touches, writes)
+
+
+# --- Sessions ------------------------------------------------------------------------------------
+
+def test_session_timeout(fake):
+    cn = fake(session_timeout=0.3)
+    with GaussConnection("127.0.0.1", cn.port) as client:
+        client.enter("any")
+        client.ask("select pg_sleep(0.6)")  # not idle
+        began = time.monotonic()
+        (first, notice), (second, error) = client.until_closed()
+        assert time.monotonic() - began > 0.2
+        assert (first, second) == (b"N", b"E")
+        assert fields(notice)["M"] == "Session unused timeout."
+        assert (fields(error)["S"], fields(error)["C"]) == ("FATAL", "57P01")
+    with GaussConnection("127.0.0.1", cn.port) as client:
+        client.enter("any")
+        client.ask("set session_timeout to 0")
+        time.sleep(0.6)
+        client.ask("select 1")
+
+
+def test_cancel(cn):
+    connection = connect(cn)
+    thread = threading.Timer(0.3, connection.cancel)
+    thread.start()
+    with pytest.raises(psycopg2.errors.QueryCanceled):
+        run(connection, "select pg_sleep(20)")
+    thread.join()
+    assert cn.counts["cancels"] == 1
+    with socket.create_connection(("127.0.0.1", cn.port)) as stranger:
+        stranger.sendall(wire.cancel_request(0, b"\1\2\3\4"))
+        assert stranger.recv(1) == b""
+
+
+def test_nodes(fake):
+    cn = fake(nodes=[("cn_5001", "127.0.0.1", 8000), ("cn_5002", "127.0.0.2", 8000)])
+    connection = connect(cn)
+    sql = "select node_name, node_host, node_port from pgxc_node n where node_type = 'C' order by 1"
+    assert run(connection, sql) == [("cn_5001", "127.0.0.1", 8000), ("cn_5002", "127.0.0.2", 8000)]
+    connection.rollback()
+    cn.set_nodes([("cn_5003", "127.0.0.3", 8001)])
+    assert run(connection, sql) == [("cn_5003", "127.0.0.3", 8001)]
+
+
+# --- Switchover ----------------------------------------------------------------------------------
+
+def test_switchover(cn, pg, table):
+    connection = connect(cn)
+    cn.switchover(seconds=1, doom=False)
+    assert run(connection, "select 1") == [(1,)]
+    connection.rollback()
+    run(connection, "select 1")
+    with pytest.raises(psycopg2.errors.ConnectionFailure) as caught:
+        run(connection, "insert into played values (1)")
+    assert caught.value.pgcode == "08006"
+    assert caught.value.diag.message_primary == POOLER
+    assert not connection.closed
+    with pytest.raises(psycopg2.errors.InFailedSqlTransaction):
+        run(connection, "select 1")
+    connection.rollback()
+    wait_until(lambda: not cn.status()["faults"])
+    run(connection, "insert into played values (2)")
+    connection.commit()
+    assert rows(pg) == "2"
+
+
+@pytest.mark.parametrize("code", sorted(CODES))
+def test_all_codes_in_both_protocols(cn, code, table):
+    with GaussConnection("127.0.0.1", cn.port) as client:
+        client.enter("any")
+        cn.switchover(code=code)
+        error = fields(client.ask("select * from played")[-2][1])
+        assert (error["S"], error["C"], error["M"]) == ("ERROR", code, CODES[code])
+        client.send(wire.parse("", "select * from played") + wire.bind("", "") + wire.execute() +
+                    wire.parse("p", "select 1") + wire.sync())
+        seen = client.until_ready()
+        assert [kind for kind, _ in seen] == [b"1", b"2", b"E", b"Z"]
+        assert fields(seen[2][1])["C"] == code
+        cn.heal()
+        client.send(wire.bind("", "") + wire.execute() + wire.sync())
+        assert [kind for kind, _ in client.until_ready()] == [b"2", b"C", b"Z"]
+
+
+def test_chinese(cn, table):
+    with GaussConnection("127.0.0.1", cn.port) as client:
+        client.enter("any")
+        cn.switchover(lang="zh")
+        error = fields(client.ask("select * from played")[-2][1])
+        assert error["S"] == "错误" and error["C"] == "08006" and "创建" in error["M"]
+
+
+@pytest.mark.parametrize("extended", [False, True], ids=["simple", "extended"])
+@pytest.mark.parametrize("commit, left", [("lost", ""), ("done", "1"), ("pass", "1")])
+def test_commit_fails(cn, pg, table, commit, left, extended):
+    with GaussConnection("127.0.0.1", cn.port) as client:
+        client.enter("any")
+        client.ask("begin")
+        client.ask("insert into played values (1)")
+        cn.switchover(doom=False, commit=commit)
+        if extended:
+            client.send(wire.parse("", "commit") + wire.bind("", "") + wire.execute() + wire.sync())
+            seen = client.until_ready()[2:]
+        else:
+            seen = client.ask("commit")
+        assert [kind for kind, _ in seen] == ([b"C", b"Z"] if commit == "pass" else [b"E", b"Z"])
+        if commit != "pass":
+            error = fields(seen[0][1])
+            assert error["C"] == "08000" and "COMMIT" in error["M"]
+        assert seen[-1] == (b"Z", b"I")
+        assert rows(pg) == left
+
+
+def test_lost_transactions(cn, pg, table):
+    """A transaction that was on the lost node fails, even when the switchover is over."""
+    connection, reader = connect(cn), connect(cn)
+    run(connection, "insert into played values (1)")
+    run(reader, "select * from played")
+    cn.switchover(seconds=0)
+    with pytest.raises(psycopg2.OperationalError, match="COMMIT") as caught:
+        connection.commit()
+    assert caught.value.pgcode == "08000"
+    assert rows(pg) == ""
+    with pytest.raises(psycopg2.errors.ConnectionFailure):
+        run(reader, "select * from played")
+    reader.rollback()
+    run(connection, "insert into played values (2)")
+    connection.commit()
+    assert rows(pg) == "2"
+
+
+def test_autocommit_done_all_the_same(cn, pg, table):
+    connection = connect(cn, autocommit=True)
+    cn.fail_next(commit="done")
+    with pytest.raises(psycopg2.OperationalError, match="COMMIT"):
+        run(connection, "insert into played values (1)")
+    assert connection.notices == []
+    assert rows(pg) == "1"
+    run(connection, "insert into played values (2)")
+    assert rows(pg) == "1 2"
+
+
+def test_coordinators_own_retry(cn, pg, table):
+    connection = connect(cn, autocommit=True)
+    cn.switchover(seconds=0.5, retry=True)
+    began = time.monotonic()
+    run(connection, "insert into played values (1)")
+    assert time.monotonic() - began > 0.3
+    assert rows(pg) == "1"
+    cn.switchover(retry=True)
+    with pytest.raises(psycopg2.errors.ConnectionFailure):
+        run(connection, "begin; insert into played values (2)")
+    connection.rollback()
+    run(connection, "rollback")
+    thread = threading.Timer(0.3, connection.cancel)
+    thread.start()
+    with pytest.raises(psycopg2.errors.QueryCanceled):
+        run(connection, "insert into played values (3)")
+    thread.join()
+
+
+def test_fail_next(cn, table):
+    connection = connect(cn, autocommit=True)
+    cn.fail_next(count=2, code="YY001")
+    for _ in range(2):
+        with pytest.raises(psycopg2.DatabaseError) as caught:
+            run(connection, "select * from played")
+        assert caught.value.pgcode == "YY001"
+    run(connection, "select * from played")
+    cn.fail_next(match="select 42", code="53200")
+    run(connection, "select 41")
+    with pytest.raises(psycopg2.errors.OutOfMemory):
+        run(connection, "select 42")
+
+
+def test_read_only(cn, table):
+    connection = connect(cn, autocommit=True)
+    cn.set_read_only()
+    run(connection, "select * from played")
+    with pytest.raises(psycopg2.errors.ReadOnlySqlTransaction, match="cannot execute INSERT"):
+        run(connection, "insert into played values (1)")
+    run(connection, "truncate played")
+    cn.set_read_only(False)
+    run(connection, "insert into played values (1)")
+
+
+@pytest.mark.parametrize("mode", ["reset", "close"])
+def test_death_and_return(cn, mode):
+    connection = connect(cn)
+    run(connection, "select 1")
+    cn.die(mode)
+    with pytest.raises(psycopg2.OperationalError):
+        run(connection, "select 1")
+    with pytest.raises(psycopg2.OperationalError, match="Connection refused"):
+        connect(cn)
+    cn.revive()
+    assert run(connect(cn), "select 1") == [(1,)]
+    assert cn.status()["alive"]
+
+
+def test_freeze_and_kill(cn):
+    connection = connect(cn, autocommit=True)
+    cn.freeze()
+    threading.Timer(0.3, cn.thaw).start()
+    began = time.monotonic()
+    run(connection, "select 1")
+    assert time.monotonic() - began > 0.2
+    assert cn.kill_sessions() == 1
+    with pytest.raises(psycopg2.OperationalError, match="administrator command"):
+        run(connection, "select 1")
+
+
+# --- From a shell --------------------------------------------------------------------------------
+
+def test_command_line_and_control(pg, tmp_path, table):
+    path = str(tmp_path / "control")
+    tests = os.path.join(os.path.dirname(__file__), "..")
+    process = subprocess.Popen(
+        [sys.executable, "-m", "fake_cn", "--upstream", f"127.0.0.1:{pg.port}", "--role",
+         "m=secret,kind=md5,pg_user=postgres", "--control", path],
+        env=dict(os.environ, PYTHONPATH=tests), stdout=subprocess.PIPE, text=True)
+    try:
+        port = json.loads(process.stdout.readline())["port"]
+        with socket.socket(socket.AF_UNIX) as control:
+            control.connect(path)
+            file = control.makefile("rw")
+
+            def command(line):
+                file.write(line + "\n")
+                file.flush()
+                return json.loads(file.readline())
+
+            connection = psycopg2.connect(host="127.0.0.1", port=port, user="m", dbname="postgres",
+                                          password="secret")
+            assert command("switchover code=YY004")["ok"]
+            with pytest.raises(psycopg2.DatabaseError) as caught:
+                run(connection, "select * from played")
+            assert caught.value.pgcode == "YY004"
+            assert command("heal") == {"ok": True}
+            assert command("status")["ok"]["roles"]["m"]["attempts"] == 1
+            assert command("said pattern=played")["ok"] == ["select * from played"]
+            assert "error" in command("nonsense")
+            assert "error" in command("switchover lang=fr")
+            assert "die" in command("help")["ok"]
+            assert command("die mode=close") == {"ok": True}
+            assert command("revive") == {"ok": True}
+    finally:
+        process.terminate()
+        assert process.wait(10) == 0
+
+
+def test_garbage(cn):
+    for bytes_ in (b"\0\0\0\5\0", b"GET / HTTP/1.0\r\n\r\n", struct.pack("!II", 12, 80877105) +
+                   b"1234"):
+        with socket.create_connection(("127.0.0.1", cn.port)) as stranger:
+            stranger.sendall(bytes_)
+            stranger.settimeout(5)
+            try:
+                while stranger.recv(4096):
+                    pass
+            except ConnectionResetError:
+                pass
