@@ -142,13 +142,21 @@ class Node(Postgres):
         except psycopg2.Error:
             return False
 
-    def streams_from(self):
-        """The port of the server that it receives from at the moment, or None."""
+    def streams(self):
+        """(port of the server that it receives from at the moment, timeline), or (None, None)."""
         try:
-            return self.value(
-                "select sender_port from pg_stat_wal_receiver where status = 'streaming'")
+            rows = self.rows("select sender_port, received_tli from pg_stat_wal_receiver "
+                             "where status = 'streaming'")
         except psycopg2.Error:
-            return None
+            rows = []
+        return rows[0] if rows else (None, None)
+
+    def streams_from(self):
+        return self.streams()[0]
+
+    def timeline(self):
+        """Of a primary."""
+        return int(self.value("select left(pg_walfile_name(pg_current_wal_lsn()), 8)"), 16)
 
 
 class Rig:
@@ -229,6 +237,7 @@ class Rig:
                 node.kill_all()
             else:
                 os.kill(node.pid(), signal.SIGKILL)
+                wait_until(lambda: not node.running, what=f"end of {node}")
             node.frozen = False
 
     def stop(self, node, mode="fast"):
@@ -359,8 +368,11 @@ class Rig:
                           (other.name, other.name))
 
     def _streams(self, node, timeout):
+        """Whether it follows the primary. One that has gone past the fork streams the old timeline
+        from it, for ever again."""
+        goal = (self.primary.port, self.primary.timeline())
         deadline = time.time() + timeout
-        while node.streams_from() != self.primary.port:
+        while node.streams() != goal:
             if time.time() > deadline:
                 return False
             time.sleep(0.02)
@@ -372,7 +384,7 @@ class Rig:
             node.write_settings()
             node.reload()
         for node in nodes:
-            if not self._streams(node, 5):
+            if not self._streams(node, 3):
                 self.rewind(node)
 
     def _start_standby(self, node):
