@@ -208,10 +208,12 @@ class Rig:
         return self.start()
 
     def __exit__(self, kind, value, trace):
-        if kind is not None:
-            for node in self.nodes:
-                print(f"--- log of {node} ---\n{node.log_tail(30)}")
-        self.destroy()
+        try:
+            if kind is not None:
+                for node in self.nodes:
+                    print(f"--- log of {node} ---\n{node.log_tail(30)}")
+        finally:
+            self.destroy()
 
     @property
     def standbys(self):
@@ -384,8 +386,15 @@ class Rig:
             node.write_settings()
             node.reload()
         for node in nodes:
-            if not self._streams(node, 3):
+            if self._is_past_fork(node) or not self._streams(node, 3):
                 self.rewind(node)
+
+    def _is_past_fork(self, node):
+        """Whether it has applied more of the old timeline than the new primary had."""
+        history = self.primary.value(
+            "select pg_read_file(%s)", (f"pg_wal/{self.primary.timeline():08X}.history",))
+        fork = history.splitlines()[-1].split("\t")[1]
+        return node.value("select pg_last_wal_replay_lsn() > %s::pg_lsn", (fork,))
 
     def _start_standby(self, node):
         node.role = STANDBY
