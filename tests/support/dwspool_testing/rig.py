@@ -142,13 +142,21 @@ class Node(Postgres):
         except psycopg2.Error:
             return False
 
-    def streams_from(self):
-        """The port of the server that it receives from at the moment, or None."""
+    def streams(self):
+        """(port of the server that it receives from at the moment, timeline), or (None, None)."""
         try:
-            return self.value(
-                "select sender_port from pg_stat_wal_receiver where status = 'streaming'")
+            rows = self.rows("select sender_port, received_tli from pg_stat_wal_receiver "
+                             "where status = 'streaming'")
         except psycopg2.Error:
-            return None
+            rows = []
+        return rows[0] if rows else (None, None)
+
+    def streams_from(self):
+        return self.streams()[0]
+
+    def timeline(self):
+        """Of a primary."""
+        return int(self.value("select left(pg_walfile_name(pg_current_wal_lsn()), 8)"), 16)
 
 
 class Rig:
@@ -200,10 +208,12 @@ class Rig:
         return self.start()
 
     def __exit__(self, kind, value, trace):
-        if kind is not None:
-            for node in self.nodes:
-                print(f"--- log of {node} ---\n{node.log_tail(30)}")
-        self.destroy()
+        try:
+            if kind is not None:
+                for node in self.nodes:
+                    print(f"--- log of {node} ---\n{node.log_tail(30)}")
+        finally:
+            self.destroy()
 
     @property
     def standbys(self):
@@ -229,6 +239,7 @@ class Rig:
                 node.kill_all()
             else:
                 os.kill(node.pid(), signal.SIGKILL)
+                wait_until(lambda: not node.running, what=f"end of {node}")
             node.frozen = False
 
     def stop(self, node, mode="fast"):
@@ -359,8 +370,11 @@ class Rig:
                           (other.name, other.name))
 
     def _streams(self, node, timeout):
+        """Whether it follows the primary. One that has gone past the fork streams the old timeline
+        from it, for ever again."""
+        goal = (self.primary.port, self.primary.timeline())
         deadline = time.time() + timeout
-        while node.streams_from() != self.primary.port:
+        while node.streams() != goal:
             if time.time() > deadline:
                 return False
             time.sleep(0.02)
@@ -372,8 +386,15 @@ class Rig:
             node.write_settings()
             node.reload()
         for node in nodes:
-            if not self._streams(node, 5):
+            if self._is_past_fork(node) or not self._streams(node, 3):
                 self.rewind(node)
+
+    def _is_past_fork(self, node):
+        """Whether it has applied more of the old timeline than the new primary had."""
+        history = self.primary.value(
+            "select pg_read_file(%s)", (f"pg_wal/{self.primary.timeline():08X}.history",))
+        fork = history.splitlines()[-1].split("\t")[1]
+        return node.value("select pg_last_wal_replay_lsn() > %s::pg_lsn", (fork,))
 
     def _start_standby(self, node):
         node.role = STANDBY
