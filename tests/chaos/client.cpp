@@ -142,7 +142,9 @@ class Client {
   // As in fate.py.
   std::string judge(const Failure& failure) const {
     if (!may_have_committed_) return "failed";
-    if (failure.state.empty() || failure.state == "08007") return "unknown";
+    if (failure.state.empty() || failure.state == "08007" || failure.state == "08000") {
+      return "unknown";
+    }
     const bool speaks_of_commit = failure.text.find("COMMIT") != std::string::npos;
     return failure.state.starts_with("08") && speaks_of_commit ? "unknown" : "failed";
   }

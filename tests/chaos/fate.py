@@ -12,6 +12,6 @@ def judge(state, text, may_have_committed):
         return UNKNOWN  # the connection ended without a word
     if state == "08007":
         return UNKNOWN
-    if state.startswith("08") and "COMMIT" in text:
-        return UNKNOWN  # a coordinator lost a data node while it committed there
+    if state == "08000" or (state.startswith("08") and "COMMIT" in text):
+        return UNKNOWN  # a coordinator's own: it lost a data node, maybe while it committed there
     return FAILED

@@ -204,3 +204,51 @@ def standby_freeze(stage):
     for node in nodes:
         stage.rig.thaw(node)
     stage.rig.wait_replicated()
+
+
+# A coordinator of DWS.
+
+
+@fault(fake_cn=True)
+def datanode(stage):
+    """A data node changes over: for a moment, statements that need it fail on connections that
+    live. COMMITs on their way pass, are lost, or happen and are reported as errors."""
+    stage.cn.switchover(seconds=stage.random.uniform(0.2, 1.5),
+                        code=stage.random.choice(["08006", "08006", "YY001", "57P01", "53200"]),
+                        lang=stage.random.choice(["en", "zh"]),
+                        commit=stage.random.choice(["pass", "lost", "done"]))
+    stage.pause(0.3, 1.7)
+
+
+@fault(fake_cn=True)
+def coordinator_death(stage):
+    """The coordinator is gone, and comes back."""
+    stage.cn.die(stage.random.choice(["reset", "close"]))
+    stage.pause(0.1, 1.0)
+    stage.cn.revive()
+
+
+@fault(fake_cn=True)
+def coordinator_kills(stage):
+    """The coordinator ends all sessions, and for a moment refuses new ones."""
+    if stage.random.random() < 0.5:
+        stage.cn.refuse_logins()
+    stage.cn.kill_sessions()
+    stage.pause(0.1, 1.0)
+
+
+@fault(fake_cn=True)
+def coordinator_freeze(stage):
+    """The coordinator says nothing for a while, and then goes on or is gone."""
+    stage.cn.freeze()
+    stage.pause(0.1, 1.0)
+    if stage.random.random() < 0.5:
+        stage.back.cut("reset")
+    stage.cn.thaw()
+
+
+@fault(fake_cn=True)
+def read_only(stage):
+    """The cluster is read-only for a while, as when a disk is full."""
+    stage.cn.set_read_only()
+    stage.pause(0.1, 0.7)

@@ -8,7 +8,8 @@ import shutil
 import sys
 import tempfile
 
-sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
+TESTS = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+sys.path[:0] = [TESTS, os.path.join(TESTS, "support")]
 
 import history  # noqa: E402
 from faults import FAULTS  # noqa: E402
@@ -97,7 +98,8 @@ def main(args=None):
     for name, faults, seconds in acts(options):
         act_directory = os.path.join(directory, name.replace(" ", "-"))
         os.mkdir(act_directory)
-        stage_options = dict(standbys=max((fault.standbys for fault in faults), default=0))
+        stage_options = dict(standbys=max((fault.standbys for fault in faults), default=0),
+                             fake_cn=any(fault.fake_cn for fault in faults))
         result, nemesis = play(faults, seconds, options, act_directory, stage_options)
         report(name, result, nemesis)
         good = good and not result.violations and not nemesis.problems

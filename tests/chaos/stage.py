@@ -9,23 +9,27 @@ import time
 from dwspool_testing.proxy import Proxy, wait_until
 from dwspool_testing.relay import Relay
 from dwspool_testing.rig import Rig
+from fake_cn import FakeCn, Role
 
 SHUTDOWN_TIMEOUT = 2
+PASSWORD = "the ledger's own"
 
 
 class Stage:
     """A cluster of PostgreSQL servers: one primary and, if a fault needs them, two standbys, one of
-    which must have a commit before it is acknowledged."""
+    which must have a commit before it is acknowledged. Or a fake coordinator before one server."""
 
-    def __init__(self, directory, standbys=0, mode="auto", workers=1, seed=0, fake_cn=None):
+    def __init__(self, directory, standbys=0, fake_cn=False, mode="auto", workers=1, seed=0):
         self.directory = directory
         self.random = random.Random(seed)
         self.cleanup = contextlib.ExitStack()
         try:
             self.rig = self.cleanup.enter_context(Rig(standbys, synchronous=standbys > 0))
             self.cn = None
-            if fake_cn is not None:
-                self.cn = self.cleanup.enter_context(fake_cn(self.rig.primary.port))
+            if fake_cn:
+                role = Role("ledger", PASSWORD)
+                self.cn = self.cleanup.enter_context(
+                    FakeCn(("127.0.0.1", self.rig.primary.port), [role]))
             self.back = self.cleanup.enter_context(Relay((self.cn or self.rig.primary).port))
             self.proxy = Proxy({
                 "auth_method": "trust",
@@ -38,7 +42,7 @@ class Stage:
                 "clusters": {"main": {"coordinators": [f"127.0.0.1:{self.back.port}"],
                                       "connect_timeout": "3s"}},
                 "databases": {"*": {}},
-                "users": {"*": {}},
+                "users": {"ledger": {"backend_password": PASSWORD}},
             })
             self.cleanup.callback(self._end_proxy)
             self.proxy.start()
@@ -78,6 +82,9 @@ class Stage:
         """Everything works again."""
         self.back.clear()
         self.front.clear()
+        if self.cn is not None:
+            self.cn.heal()
+            self.cn.revive()
         wait_until(self.rig.primary.is_primary, 20, "an answer of the primary")
         if self.proxy.process is None:
             self.proxy.start()
