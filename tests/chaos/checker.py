@@ -55,6 +55,13 @@ def check(operations, tables):
             *_sums_read(operations, tables)]
 
 
+def unknown_done(operations, tables):
+    """How many operations of unknown fate took effect, of those with an effect that can be seen."""
+    found = _found(tables)
+    return sum(1 for operation in operations if operation.fate == UNKNOWN and any(
+        found[identity] for effect in operation.effects if (identity := _identity(effect))))
+
+
 def _describe(operation):
     said = f"{operation.fate} {operation.state}".strip()
     return f"{operation.kind} {operation.id} of client {operation.client} ({said})"
@@ -67,12 +74,18 @@ def _identity(effect):
     return (effect[0], effect[1]) if effect[0] in ("row", "transfer") else None
 
 
-def _writes(operations, tables):
-    """ok exactly once, failed never, unknown at most once, and each transaction all or nothing."""
+def _found(tables):
+    """How often each identity is there."""
     found = collections.Counter(("row", row) for row in tables.rows)
     found.update(("transfer", transfer[0]) for transfer in tables.transfers)
     for items in tables.lists.values():
         found.update(("append", item) for item in items)
+    return found
+
+
+def _writes(operations, tables):
+    """ok exactly once, failed never, unknown at most once, and each transaction all or nothing."""
+    found = _found(tables)
     planned = set()
     for operation in operations:
         identities = [identity for effect in operation.effects if (identity := _identity(effect))]
@@ -90,10 +103,10 @@ def _writes(operations, tables):
             yield Violation("torn", f"{there} of {len(identities)} by {_describe(operation)}")
     for identity in found.keys() - planned:
         yield Violation("stranger", f"{identity[0]} {identity[1]}")
+    appends = _appends(operations)
     for number, items in tables.lists.items():
-        placed = {effect[2] for operation in operations for effect in operation.effects
-                  if effect[0] == "append" and effect[1] == number}
-        for item in set(items) - placed:
+        meant = {item for _, item in appends[number]}
+        for item in set(items) - meant:
             if ("append", item) in planned:
                 yield Violation("stranger", f"append {item} in list {number}, meant for another")
 

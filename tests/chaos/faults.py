@@ -114,7 +114,7 @@ def relay_commit(stage):
     direction, frame = stage.random.choice(
         [("to_server", "Q"), ("to_client", "C"), ("to_client", "C")])
     contains = b"COMMIT" if direction == "to_client" else b"commit"
-    rules = [stage.back.rule("reset", frame, direction, n=2, times=10, contains=text,
+    rules = [stage.back.rule("reset", frame, direction, n=5, times=50, contains=text,
                              after=stage.random.choice([0, 1, None]))
              for text in {contains, contains.upper()}]
     stage.pause(0.5, 1.5)

@@ -15,7 +15,7 @@ import history  # noqa: E402
 from faults import FAULTS  # noqa: E402
 from nemesis import Nemesis  # noqa: E402
 from stage import Stage  # noqa: E402
-from storm import ALL_DRIVERS, Storm  # noqa: E402
+from storm import ALL_DRIVERS, LIBPQ, Storm  # noqa: E402
 
 
 def arguments(args):
@@ -28,6 +28,7 @@ def arguments(args):
     parser.add_argument("--workers", type=int, default=1, help="threads of dwspool")
     parser.add_argument("--seed", type=int, default=None,
                         help="for the choice of faults and operations")
+    parser.add_argument("--statement-timeout", type=float, default=3, metavar="SECONDS")
     parser.add_argument("--keep", action="store_true", help="keep the logs in any case")
     options = parser.parse_args(args)
     names = {"all": list(FAULTS), "none": []}.get(options.faults, options.faults.split(","))
@@ -52,12 +53,19 @@ def acts(options):
             for name, faults in groups.items()]
 
 
+def drivers():
+    """Without the C++ client where it was not built."""
+    built = os.environ.get("DWSPOOL_CHAOS_CLIENT")
+    return ALL_DRIVERS if built else [name for name in ALL_DRIVERS if name != LIBPQ]
+
+
 def play(faults, seconds, options, directory, stage_options):
     with Stage(directory, mode=options.mode, workers=options.workers, seed=options.seed,
                **stage_options) as stage:
         nemesis = Nemesis(stage, faults, directory)
         storm = Storm(stage.port, stage.server_port, directory, seconds, options.clients,
-                      options.seed, drivers=ALL_DRIVERS)
+                      options.seed, drivers=drivers(),
+                      statement_timeout_ms=int(options.statement_timeout * 1000))
         try:
             if faults:
                 nemesis.run(storm)
@@ -75,7 +83,8 @@ def report(name, result, nemesis):
     unfinished = sum(1 for operation in result.operations if operation.end is None)
     print(f"== {name}")
     print(f"operations:  {len(result.operations)} ({fates['ok']} ok, {fates['failed']} failed, "
-          f"{fates['unknown']} unknown, {unfinished} of these without an end)")
+          f"{fates['unknown']} unknown)")
+    print(f"unknown:     {result.unknown_done} took effect, {unfinished} had no end")
     print("faults:      " + (", ".join(f"{name} {count}" for name, count in
                                        sorted(nemesis.injected.items())) or "none"))
     print("errors:      " + (", ".join(f"{state} {count}" for state, count in

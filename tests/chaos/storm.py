@@ -33,6 +33,7 @@ class Options:
 class Result:
     operations: list
     violations: list
+    unknown_done: int  # how many of unknown fate took effect
 
     def fates(self):
         """{fate: how many}"""
@@ -103,4 +104,5 @@ class Storm:
         ledger.wait_quiet(self.server_port, 2 * longest_statement)
         operations = history.read(sorted(glob.glob(f"{self.directory}/client-*.jsonl")))
         tables = ledger.read_tables(self.server_port)
-        return Result(operations, checker.check(operations, tables))
+        return Result(operations, checker.check(operations, tables),
+                      checker.unknown_done(operations, tables))
