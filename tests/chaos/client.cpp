@@ -201,6 +201,7 @@ class Client {
   void command(const char* sql) { checked(PQexec(connection_.get(), sql)); }
 
   void commit() {
+    if (below(6) == 0) std::this_thread::sleep_for(std::chrono::milliseconds(below(40)));
     may_have_committed_ = true;
     const Result result = checked(PQexec(connection_.get(), "commit"));
     // A COMMIT that rolls back is not an error to libpq.

@@ -10,6 +10,7 @@ import ledger
 from fate import judge
 from history import FAILED, IDS_PER_CLIENT, OK, Log
 
+IN_TRANSACTION = 2  # libpq's PQTRANS_INTRANS
 DRIVERS = ("psycopg2", "psycopg2-autocommit", "psycopg3", "psycopg3-autocommit")
 
 # kind of operation: how often
@@ -83,7 +84,13 @@ class Client:
 
     # Steps.
 
+    def think(self):
+        """Within a transaction, applications do other things, too."""
+        if self.random.random() < 0.15 and self.connection.info.transaction_status == IN_TRANSACTION:
+            time.sleep(self.random.uniform(0, 8 * self.options.pause))
+
     def execute(self, sql, values=None):
+        self.think()
         cursor = self.connection.cursor()
         cursor.execute(sql, values)
         return [list(row) for row in cursor.fetchall()] if cursor.description else []
@@ -109,6 +116,7 @@ class Client:
         if self.autocommit:
             self.execute("begin")
         yield
+        self.think()
         self.decisive = True
         if self.autocommit:
             self.execute("commit")

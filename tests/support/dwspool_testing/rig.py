@@ -313,7 +313,7 @@ class Rig:
             # pg_rewind reads the timeline from the control file, which a promotion leaves behind.
             self.primary.rows("checkpoint")
             result = as_postgres(
-                [f"{BIN}/pg_rewind", "-D", node.data, "--source-server",
+                [f"{BIN}/pg_rewind", "--no-sync", "-D", node.data, "--source-server",
                  f"host=127.0.0.1 port={self.primary.port} user=postgres dbname=postgres"],
                 stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
             with open(node.log_path, "a", encoding="utf-8") as log:
