@@ -2,7 +2,7 @@
 // Python's drivers do not use. The format of its log, and what its tables hold, are described in
 // history.py and ledger.py; the fates are those of fate.py.
 //
-// usage: dwspool_chaos_client NUMBER CONNINFO LOG SECONDS SEED PAUSE_MS
+// usage: dwspool_chaos_client NUMBER NAME CONNINFO LOG SECONDS SEED PAUSE_MS
 
 #include <chrono>
 #include <cstdint>
@@ -69,9 +69,10 @@ struct Failure {
 
 class Client {
  public:
-  Client(std::int64_t number, std::string conninfo, const char* log, double until, unsigned seed,
-         int pause_ms)
+  Client(std::int64_t number, std::string name, std::string conninfo, const char* log, double until,
+         unsigned seed, int pause_ms)
       : number_(number),
+        name_(std::move(name)),
         conninfo_(std::move(conninfo)),
         log_(log),
         until_(until),
@@ -338,8 +339,7 @@ class Client {
         got.push_back(
             joined({PQgetvalue(result.get(), i, 0), quoted(PQgetvalue(result.get(), i, 1))}));
       }
-      const std::string name = quoted("ledger-" + std::to_string(number_));
-      seen_.push_back(effect("echo", {joined({joined({token, name})}), joined(got)}));
+      seen_.push_back(effect("echo", {joined({joined({token, quoted(name_)})}), joined(got)}));
     });
   }
 
@@ -356,6 +356,7 @@ class Client {
   }
 
   std::int64_t number_;
+  std::string name_;  // its application_name
   std::string conninfo_;
   std::ofstream log_;
   double until_;
@@ -373,12 +374,13 @@ class Client {
 }  // namespace
 
 int main(int argc, char** argv) {
-  if (argc != 7) {
-    std::fputs("usage: dwspool_chaos_client NUMBER CONNINFO LOG SECONDS SEED PAUSE_MS\n", stderr);
+  if (argc != 8) {
+    std::fputs("usage: dwspool_chaos_client NUMBER NAME CONNINFO LOG SECONDS SEED PAUSE_MS\n",
+               stderr);
     return 2;
   }
-  Client(std::atoi(argv[1]), argv[2], argv[3], now() + std::atof(argv[4]),
-         static_cast<unsigned>(std::atoi(argv[5])), std::atoi(argv[6]))
+  Client(std::atoi(argv[1]), argv[2], argv[3], argv[4], now() + std::atof(argv[5]),
+         static_cast<unsigned>(std::atoi(argv[6])), std::atoi(argv[7]))
       .run();
   return 0;
 }

@@ -69,11 +69,12 @@ class Storm:
             self.processes.append(process)
             return
         timeout = options.statement_timeout_ms
+        name = client.application_name(number)
         conninfo = (f"host=127.0.0.1 port={options.port} user=ledger dbname=postgres "
-                    f"application_name=ledger-{number} connect_timeout=5 sslmode=disable "
+                    f"application_name={name} connect_timeout=5 sslmode=disable "
                     f"options='-c statement_timeout={timeout} -c lock_timeout={timeout // 2}'")
         self.processes.append(subprocess.Popen(
-            [os.environ["DWSPOOL_CHAOS_CLIENT"], str(number), conninfo, path,
+            [os.environ["DWSPOOL_CHAOS_CLIENT"], str(number), name, conninfo, path,
              str(options.until - time.monotonic()), str(options.seed * 1000 + number),
              str(int(options.pause * 1000))]))
 
