@@ -62,7 +62,7 @@ cmake --preset tsan >/dev/null
 cmake --build --preset tsan -j "$jobs"
 build/tsan/tests/dwspool_unit_tests --minimal
 DWSPOOL_BINARY=$PWD/build/tsan/dwspool /usr/bin/python3 -m pytest -q -p no:cacheprovider \
-  tests/integration -k "workers"
+  tests/integration/limits_test.py tests/integration/cancel_test.py
 
 step "Fuzzers, each for a moment"
 tests/fuzz/run.sh --seconds 15
