@@ -70,6 +70,12 @@ def run(connection, sql, values=None):
         return cursor.fetchall() if cursor.description else []
 
 
+def opened(proxy):
+    """What the log says about the only backend so far."""
+    line, = [line for line in proxy.log().splitlines() if "backend.opened" in line]
+    return line
+
+
 # --- Log-in --------------------------------------------------------------------------------------
 
 PASSWORDS = {
@@ -89,7 +95,7 @@ def test_log_in(fake, before, password, kind, code, method):
         assert connection.server_version == 90204
     assert cn.counts[f"challenge {code}"] == 1
     assert (cn.role("dbadmin").attempts, cn.role("dbadmin").wrong) == (1, 0)
-    assert method in proxy.log()
+    assert f"method={method}" in opened(proxy)
 
 
 @pytest.mark.parametrize("iterations", [1, 2047, 2048, 9999, 12345, 50000, 1000000])
@@ -200,8 +206,7 @@ def test_dialect_is_found_out(fake, before, kind):
     proxy = before(fake(dbadmin(kind=kind)))
     connection = connect(proxy)
     run(connection, "select 1")
-    opened, = [line for line in proxy.log().splitlines() if "backend.opened" in line]
-    assert "dialect=dws" in opened
+    assert "dialect=dws" in opened(proxy)
     assert connection.get_parameter_status("is_sysadmin") == "on"
 
 
@@ -228,6 +233,18 @@ def test_cleaned_without_discard(fake, before, pool_mode):
     assert cn.counts["logins"] == 1  # the very same backend
     assert cn.said("discard") == []
     assert cn.said("reset all")
+
+
+def test_taken_for_postgres_it_is_cleaned_by_discard(fake, before):
+    """And the coordinator refuses that: what the dialect is good for."""
+    cn = fake(dbadmin())
+    proxy = before(cn, pool_size=1, cluster={"dialect": "postgres"})
+    first = connect(proxy, autocommit=True)
+    run(first, DIRT)
+    first.close()
+    assert run(connect(proxy), "show default_transaction_isolation") == [("read committed",)]
+    assert cn.counts["logins"] == 2
+    assert cn.said("discard") == ["DISCARD ALL"]
 
 
 def test_temporary_tables_end_with_their_backend(fake, before):
