@@ -1,6 +1,5 @@
 """psycopg2 through dwspool to a coordinator of GaussDB(DWS), as far as one can be played."""
 
-import json
 import threading
 import time
 
@@ -9,25 +8,10 @@ import psycopg2.errors
 import pytest
 from dwspool_testing.proxy import wait_until
 from dwspool_testing.wire import Connection, fields
-from fake_cn import COMBINED, MD5, SHA256, FakeCn, Role
+from fake_cn import COMBINED, MD5, SHA256, Role
 
 POOLER = ("pooler: failed to create 1 connections, Error Message: remote node dn_6003_6004, "
           "detail: could not connect to server: Operation now in progress")
-
-
-@pytest.fixture
-def fake(pg):
-    running = []
-
-    def start(*roles, **options):
-        options.setdefault("startup_severity", "ERROR")
-        running.append(FakeCn(("127.0.0.1", pg.port), roles=roles, **options))
-        return running[-1]
-
-    yield start
-    for cn in running:
-        print(json.dumps(cn.status()))
-        cn.close()
 
 
 @pytest.fixture
