@@ -26,6 +26,8 @@ function(dwspool_compile_options target)
   endif()
   # Hardening that a network daemon should have; none of it shows on the relay path.
   target_compile_options(${target} PRIVATE -fstack-protector-strong)
+  # With -z now the detour by the linkage table is for nothing.
+  target_compile_options(${target} PRIVATE -fno-plt)
   target_link_options(${target} PRIVATE -Wl,-z,relro,-z,now)
   if(CMAKE_BUILD_TYPE STREQUAL "Release" AND NOT DWSPOOL_SANITIZE)
     target_compile_definitions(${target} PRIVATE _FORTIFY_SOURCE=2)

@@ -7,7 +7,7 @@
 
 namespace dwspool::net {
 
-Address::Address(const sockaddr* address, socklen_t size) {
+Address::Address(const sockaddr* address, socklen_t size) : Address() {
   size_ = size <= sizeof(storage_) ? size : static_cast<socklen_t>(sizeof(storage_));
   std::memcpy(&storage_, address, size_);
 }

@@ -230,7 +230,7 @@ std::uint64_t Session::substitute_reset(const sql::Statement& statement, std::st
   if (startup_->empty() || !statement.single || statement.changes.empty()) return 0;
   if (statement.kind == sql::StatementKind::reset) {
     const sql::PlainChange& change = statement.changes.front();
-    const std::string name = sql::identifier_of(change.name);
+    const std::string name = setting_named(change.name);
     const std::string* value = startup_->find(name);
     if (value == nullptr) return 0;
     sql = "SET " + sql::quote_identifier(name) + " TO " + *value;
@@ -288,7 +288,7 @@ void Session::track_changes(const sql::Statement& statement, sql::Effects& effec
     if (change.kind == sql::StatementKind::reset_all) {
       tracked.kind = statement.single ? Kind::reset_all : Kind::reset_all_raw;
     } else {
-      tracked.name = sql::identifier_of(change.name);
+      tracked.name = setting_named(change.name);
       if (change.kind == sql::StatementKind::set) {
         // Of a reported parameter the server itself will tell.
         if (backend_->reported->find(tracked.name) != nullptr) continue;

@@ -5,6 +5,8 @@
 
 #include "dwspool/sql/quote.h"
 
+#include "dwspool/session/settings.h"
+
 namespace dwspool::session {
 
 SpecialPtr special_of(const sql::Statement& statement) {
@@ -14,7 +16,7 @@ SpecialPtr special_of(const sql::Statement& statement) {
   if (statement.kind == sql::StatementKind::deallocate) {
     special.name = sql::identifier_of(statement.name);
   } else if (sql::is_plain_change(statement.kind) && !statement.changes.empty()) {
-    special.name = sql::identifier_of(statement.changes.front().name);
+    special.name = setting_named(statement.changes.front().name);
     special.value = statement.changes.front().value;
   } else {
     return nullptr;

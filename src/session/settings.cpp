@@ -126,7 +126,7 @@ StartupSettings settings_of(const wire::StartupMessage& message) {
       result.error = "unrecognized configuration parameter \"" + printable(name) + "\"";
       return;
     }
-    const std::string lower = to_lower(name);
+    const std::string lower = setting_named(name);
     result.settings.set(lower, sql::setting_value(lower, value));
   };
   // As in the server: `options` first, so that a parameter of its own name wins.
@@ -168,6 +168,12 @@ std::string statement_scope(const SettingSet& settings) {
     scope.append(entry.name).append(1, '=').append(entry.value).append(1, '\n');
   }
   return scope;
+}
+
+std::string setting_named(std::string_view identifier) {
+  std::string name = sql::identifier_of(identifier);
+  if (name == "current_schema") name = "search_path";
+  return name;
 }
 
 bool is_settable(std::string_view reported_name) {

@@ -26,6 +26,7 @@ from dwspool_testing.wire import Connection, message, query  # noqa: E402
 POOL = 16
 IDLE_CLIENTS = 5000
 BULK_MB = 256
+COUNTED = 3000  # transactions of each client while system calls are counted
 
 SCRIPTS = {
     "psycopg2": "\\set aid random(1, 500000)\nBEGIN;\nSELECT abalance FROM pgbench_accounts WHERE aid = :aid;\nCOMMIT;\n",
@@ -46,11 +47,12 @@ SYSCALLS = ["recvfrom", "recvmsg", "read", "readv", "sendto", "sendmsg", "write"
             "epoll_wait", "epoll_pwait", "epoll_ctl", "poll"]
 DATA_CALLS = ["recvfrom", "recvmsg", "read", "readv", "sendto", "sendmsg", "write", "writev"]
 
+
 class Target:
     """Something that listens, with the processes whose cost counts."""
 
-    def __init__(self, name, port, process=None):
-        self.name, self.port, self.process = name, port, process
+    def __init__(self, name, port, process=None, log=None):
+        self.name, self.port, self.process, self.log = name, port, process, log
 
     def cpu_ns(self):
         """CPU time of all threads, by the scheduler's exact count."""
@@ -65,21 +67,25 @@ class Target:
         with open(f"/proc/{self.process.pid}/status", encoding="ascii") as file:
             return int(re.search(r"VmRSS:\s+(\d+)", file.read()).group(1))
 
-def spawn(command, **kwargs):
-    """Every proxy in a session of its own: the scheduler treats sessions alike."""
-    return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-                            start_new_session=True, **kwargs)
 
-def wait_for(port):
+def spawn(command, log):
+    """Every proxy in a session of its own: the scheduler treats sessions alike."""
+    with open(log, "wb") as file:
+        return subprocess.Popen(command, stdout=file, stderr=file, start_new_session=True)
+
+
+def wait_for(target, folder):
     deadline = time.time() + 15
     while True:
         try:
-            socket.create_connection(("127.0.0.1", port)).close()
+            socket.create_connection(("127.0.0.1", target.port)).close()
             return
         except OSError:
-            if time.time() > deadline:
-                raise
+            if time.time() > deadline or target.process.poll() is not None:
+                with open(os.path.join(folder, target.log), encoding="utf-8") as file:
+                    raise RuntimeError(f"{target.name} does not listen: {file.read()}") from None
             time.sleep(0.05)
+
 
 def start_dwspool(folder, pg):
     port = free_port()
@@ -91,7 +97,9 @@ def start_dwspool(folder, pg):
             "defaults": {"pool_mode": MODE, "pool_size": POOL},
             "clusters": {"pg": {"coordinators": [f"127.0.0.1:{pg.port}"]}},
             "databases": {"*": {}}, "users": {"*": {}}}, file)
-    return Target("dwspool", port, spawn([binary(), "--config", path]))
+    return Target("dwspool", port, spawn([binary(), "--config", path], path + ".log"),
+                  "dwspool.yaml.log")
+
 
 def start_pgbouncer(folder, pg, mode):
     port = free_port()
@@ -113,8 +121,11 @@ ignore_startup_parameters = extra_float_digits
     with open(os.path.join(folder, "users.txt"), "w", encoding="utf-8") as file:
         file.write('"postgres" ""\n')
     name = "pgbouncer" if mode == "transaction" else f"pgbouncer ({mode})"
-    return Target(name, port, spawn(["pgbouncer", "-u", "postgres", path] if os.geteuid() == 0
-                                    else ["pgbouncer", path]))
+    command = ["pgbouncer", path]
+    if os.geteuid() == 0:
+        command[1:1] = ["-u", "postgres"]
+    return Target(name, port, spawn(command, path + ".log"), f"pgbouncer-{mode}.ini.log")
+
 
 def start_haproxy(folder, pg):
     port = free_port()
@@ -122,7 +133,7 @@ def start_haproxy(folder, pg):
     with open(path, "w", encoding="utf-8") as file:
         file.write(f"""global
   nbthread 1
-  maxconn 10000
+  maxconn 2000
 defaults
   mode tcp
   timeout connect 5s
@@ -132,7 +143,9 @@ listen pg
   bind 127.0.0.1:{port}
   server pg 127.0.0.1:{pg.port}
 """)
-    return Target("haproxy", port, spawn(["haproxy", "-db", "-f", path]))
+    return Target("haproxy", port, spawn(["haproxy", "-db", "-f", path], path + ".log"),
+                  "haproxy.cfg.log")
+
 
 def pgbench(folder, target, options, seconds, transactions=None):
     options = [os.path.join(folder, option + ".sql") if option in SCRIPTS else option
@@ -143,6 +156,7 @@ def pgbench(folder, target, options, seconds, transactions=None):
          "-U", "postgres", "postgres"],
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
+
 def pgbench_result(process):
     output, _ = process.communicate()
     done = re.search(r"actually processed: (\d+)", output)
@@ -151,6 +165,7 @@ def pgbench_result(process):
         raise RuntimeError(output)
     latency = re.search(r"latency average = ([\d.]+)", output)
     return int(done.group(1)), float(latency.group(1))
+
 
 def bulk_select(target):
     """Reads one large result; returns its megabytes."""
@@ -170,6 +185,7 @@ def bulk_select(target):
             if tail == b"Z\0\0\0\x05I":
                 return total / 1e6
 
+
 def bulk_copy(target):
     """Sends as much by COPY, in messages of 8 kB as psql does; returns its megabytes."""
     line = b"y" * 1023 + b"\n"
@@ -185,6 +201,7 @@ def bulk_copy(target):
         connection.send(message(b"c"))
         connection.until_ready()
     return count * len(chunk) / 1e6
+
 
 def run_together(folder, targets, name, seconds):
     """One round: {target name: (cost per unit, units, latency)}. The unit is a transaction, or a
@@ -216,30 +233,24 @@ def run_together(folder, targets, name, seconds):
         costs[target.name] = (cost, units, latency)
     return costs
 
+
 def measure(folder, targets, name, rounds, seconds):
     run_together(folder, targets, name, 1) if WORKLOADS[name][1] else None
     return [run_together(folder, targets, name, seconds) for _ in range(rounds)]
 
-def syscalls(folder, target, options, seconds):
-    """{system call: calls per transaction} in steady state, by tracepoints."""
-    load = pgbench(folder, target, options, seconds + 3)
-    time.sleep(1.5)
+
+def syscalls(folder, target, options):
+    """{system call: calls per transaction}, by tracepoints, over a fixed number of transactions
+    that is large enough for the log-ins of the clients not to show."""
+    pgbench_result(pgbench(folder, target, options, 0, 50))  # backends, caches
     stats = os.path.join(folder, "perf.txt")
     events = ",".join(f"syscalls:sys_enter_{call}" for call in SYSCALLS)
-    # Transactions in the same window, by the server's own count.
-    with Connection("127.0.0.1", target.pg_port) as watch:
-        watch.log_in()
-
-        def commits():
-            rows = watch.ask("select pg_stat_clear_snapshot(); select sum(calls) from pg_stat_statements where query like '%abalance%'")
-            return int([body for kind, body in rows if kind == b"D"][-1][6:])
-
-        start = commits()
-        subprocess.run(["perf", "stat", "-x", ",", "-e", events, "-p", str(target.process.pid),
-                        "-o", stats, "sleep", str(seconds)], check=True,
-                       stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        done = commits() - start
-    pgbench_result(load)
+    with subprocess.Popen(["perf", "stat", "-x", ",", "-e", events, "-p", str(target.process.pid),
+                           "-o", stats], stdout=subprocess.DEVNULL,
+                          stderr=subprocess.DEVNULL) as counter:
+        time.sleep(1)
+        done, _ = pgbench_result(pgbench(folder, target, options, 0, COUNTED))
+        counter.send_signal(signal.SIGINT)
     counts = {}
     with open(stats, encoding="utf-8") as file:
         for line in file:
@@ -247,6 +258,7 @@ def syscalls(folder, target, options, seconds):
             if len(fields) > 2 and fields[0].isdigit():
                 counts[fields[2].rsplit("_enter_", 1)[1]] = int(fields[0]) / done
     return counts
+
 
 def idle_memory(target):
     """(bytes per idle client, CPU in percent of one core, seconds to log all in)."""
@@ -276,6 +288,7 @@ def idle_memory(target):
     resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
     return grown * 1024 / IDLE_CLIENTS, idle, took
 
+
 def streaming_growth(target):
     """How much RSS grows, in KiB, while a gigabyte goes through."""
     bulk_select(target)
@@ -297,9 +310,11 @@ def streaming_growth(target):
     watcher.join()
     return peak - base, moved
 
+
 def median(values):
     values = [value for value in values if value is not None]
     return statistics.median(values) if values else None
+
 
 def show(title, rows, header):
     widths = [max(len(str(row[i])) for row in [header, *rows]) for i in range(len(header))]
@@ -307,6 +322,7 @@ def show(title, rows, header):
     for row in [header, *rows]:
         print("  " + "  ".join(str(cell).ljust(width) for cell, width in zip(row, widths)).rstrip())
     sys.stdout.flush()
+
 
 def report_costs(name, rounds):
     title, options = WORKLOADS[name]
@@ -331,6 +347,7 @@ REFERENCE = {name: "pgbouncer" for name in WORKLOADS}
 REFERENCE["prepared"] = "pgbouncer (session)"
 MODE = "transaction"
 
+
 def main():
     global MODE
     parser = argparse.ArgumentParser()
@@ -350,12 +367,10 @@ def main():
 
     folder = tempfile.mkdtemp(prefix="dwspool-bench-")
     os.chmod(folder, 0o755)
-    pg = Postgres({"shared_preload_libraries": "pg_stat_statements", "max_connections": 300,
-                   "synchronous_commit": "off", "max_wal_size": "4GB", "autovacuum": "off"},
+    pg = Postgres({"max_connections": 300, "synchronous_commit": "off", "max_wal_size": "4GB", "autovacuum": "off"},
                   name="bench").init().start()
     targets = []
     try:
-        pg.psql("create extension pg_stat_statements")
         pg.psql("create unlogged table bulk_copy(t text)")
         subprocess.run(["pgbench", "-q", "-i", "-s", "5", "-h", "127.0.0.1", "-p", str(pg.port),
                         "-U", "postgres", "postgres"], check=True, stdout=subprocess.DEVNULL,
@@ -369,8 +384,7 @@ def main():
         haproxy = start_haproxy(folder, pg)
         targets = [dwspool, bouncer, session_bouncer, haproxy]
         for target in targets:
-            wait_for(target.port)
-            target.pg_port = pg.port
+            wait_for(target, folder)
         direct = Target("direct", pg.port)
         version = subprocess.run([binary(), "--version"], stdout=subprocess.PIPE, text=True, check=True)
         print(f"{version.stdout.strip()} (pool_mode {MODE}), "
@@ -388,7 +402,7 @@ def main():
             rows = []
             for name in ("simple", "psycopg2", "extended", "prepared"):
                 for target in (dwspool, session_bouncer if name == "prepared" else bouncer, haproxy):
-                    counts = syscalls(folder, target, WORKLOADS[name][1], max(1, arguments.seconds // 2))
+                    counts = syscalls(folder, target, WORKLOADS[name][1])
                     data = sum(counts.get(call, 0) for call in DATA_CALLS)
                     rows.append([name, target.name, f"{data:.2f}",
                                  f"{sum(counts.get(c, 0) for c in ('epoll_wait', 'epoll_pwait')):.2f}",

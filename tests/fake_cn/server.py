@@ -23,6 +23,8 @@ QUIET = (EOFError, ConnectionError, asyncio.IncompleteReadError, asyncio.Cancell
 class FakeCn:
     """A coordinator of GaussDB(DWS) before the PostgreSQL at `upstream` (host, port), which has
     to trust it. It runs in a thread of its own; all methods may be called from any thread.
+    Calls that block without letting Python's other threads run stop it, too: psycopg2's cancel()
+    is one. For that, start it as a process, and use the control socket.
 
     `roles`: who may log in. `hba`: the method of its pg_hba.conf, sha256, md5, sm3, or trust,
     which takes everybody. `nodes`: [(name, host, port)] of all coordinators, for pgxc_node.

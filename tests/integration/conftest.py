@@ -1,5 +1,6 @@
 """What the integration tests share: one PostgreSQL for all, a dwspool for each."""
 
+import json
 import os
 import sys
 
@@ -10,6 +11,7 @@ sys.path.insert(1, os.path.join(os.path.dirname(__file__), ".."))  # fake_cn
 
 from dwspool_testing.postgres import Postgres  # noqa: E402
 from dwspool_testing.proxy import Proxy  # noqa: E402
+from fake_cn import FakeCn  # noqa: E402
 
 USERS_SQL = """
 create role app login password 'app secret';
@@ -55,6 +57,21 @@ def proxies():
             errors.append(error)
     if errors:
         raise errors[0]
+
+
+@pytest.fixture
+def fake(pg):
+    """Starts fake coordinators before the PostgreSQL; ends them, and looks how they fared."""
+    running = []
+
+    def start(*roles, **options):
+        running.append(FakeCn(("127.0.0.1", pg.port), roles, **options))
+        return running[-1]
+
+    yield start
+    for cn in running:
+        print(json.dumps(cn.status()))
+        cn.close()
 
 
 @pytest.fixture

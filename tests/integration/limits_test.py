@@ -319,9 +319,11 @@ def test_min_pool_size(trusting, clients, observer, workers):
     role = observer.role()
     for client in clients(proxy, role, workers):  # one on each worker
         client.ask("select 1")
-    wait_until(lambda: len(observer.pids(role)) == 4, what="four backends")
+    # A backend that changes workers on the way is replaced on the one that it leaves.
+    wanted = (4,) if workers == 1 else (4, 5)
+    wait_until(lambda: len(observer.pids(role)) in wanted, what="four backends")
     observer.terminate(role)
-    wait_until(lambda: len(observer.pids(role)) == 4, what="four backends again")
+    wait_until(lambda: len(observer.pids(role)) in wanted, what="four backends again")
     assert proxy.metric("dwspool_backends_opened_total") <= 10
 
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <cstring>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -14,7 +15,7 @@ namespace dwspool::net {
 
 class Address {
  public:
-  Address() = default;
+  Address() { std::memset(&storage_, 0, sizeof(storage_)); }  // {} would clear one member only
   Address(const sockaddr* address, socklen_t size);
 
   // A numeric IPv4 or IPv6 address; nothing if it is a name.
@@ -39,7 +40,7 @@ class Address {
     sockaddr_in6 v6;
     sockaddr_un local;
   };
-  Storage storage_{};
+  Storage storage_;
   socklen_t size_ = 0;
 };
 

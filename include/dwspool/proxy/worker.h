@@ -86,7 +86,7 @@ class Worker {
   }
 
   // Where one burst is read into: what is left from before goes to the front.
-  static constexpr std::size_t read_size = 32768;  // the best found, see doc/performance.md
+  static constexpr std::size_t read_size = 32768;  // see doc/performance.md
   static constexpr std::size_t keep_size = 32768;
   char* buffer() { return buffer_.get(); }
 

@@ -108,6 +108,9 @@ StartupSettings settings_of(const wire::StartupMessage& message);
 // cannot share a prepared statement.
 std::string statement_scope(const SettingSet& settings);
 
+// The setting that an identifier (as written) names. DWS calls search_path current_schema as well.
+std::string setting_named(std::string_view identifier);
+
 // False for parameters that report what the server is and that no SET can change.
 bool is_settable(std::string_view reported_name);
 

@@ -1,5 +1,6 @@
 """A dwspool under test: started with a configuration, ready when it says so, gone at stop()."""
 
+import functools
 import json
 import os
 import shutil
@@ -18,6 +19,14 @@ def binary() -> str:
     if not path:
         raise RuntimeError("DWSPOOL_BINARY names no dwspool to test")
     return path
+
+
+@functools.cache
+def is_sanitized() -> bool:
+    """Whether the binary is instrumented: it then needs more memory, and more time."""
+    with open(binary(), "rb") as file:
+        content = file.read()
+    return b"__asan_init" in content or b"__tsan_init" in content
 
 
 class Proxy:

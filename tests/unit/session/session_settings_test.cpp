@@ -274,4 +274,16 @@ TEST_CASE("names that cannot be settings, and unknown switches, are refused") {
   CHECK(problem("my.setting", "x").empty());
 }
 
+TEST_CASE("current_schema is DWS's other name of search_path") {
+  SessionScript script;
+  script.logged_in();
+  script.client(query("set search_path to a")).grant();
+  script.server(complete("SET") + ready('I')).expect(Next::release);
+  script.client(query("set current_schema to b")).grant();
+  script.server(complete("SET") + ready('I')).expect(Next::release);
+  script.to_server("Q:set search_path to a Q:set current_schema to b");
+  session::Backend other = script.make_backend();
+  script.client(query("select 1")).grant(other).to_server("Q:SET \"search_path\" TO b");
+}
+
 }  // namespace dwspool::testing
