@@ -3,6 +3,8 @@
 import contextlib
 import glob
 import os
+import subprocess
+import sys
 import threading
 import time
 
@@ -11,6 +13,8 @@ import pytest
 from dwspool_testing.proxy import wait_until
 from dwspool_testing.rig import Rig
 from dwspool_testing.wire import Connection, fields
+
+SUPPORT = os.path.join(os.path.dirname(__file__), "..", "support")
 
 
 @pytest.fixture(scope="module")
@@ -262,3 +266,15 @@ def test_nothing_is_left_behind():
     for cwd in glob.glob("/proc/[0-9]*/cwd"):
         with contextlib.suppress(OSError):
             assert not os.readlink(cwd).startswith(rig.dir)
+
+
+def test_nothing_is_left_behind_by_a_test_that_is_killed():
+    program = ("import sys, time; sys.path[:0] = [sys.argv[1]]\n"
+               "from dwspool_testing.rig import Rig\n"
+               "rig = Rig(standbys=0).start(); print(rig.dir, flush=True); time.sleep(60)")
+    with subprocess.Popen([sys.executable, "-c", program, SUPPORT], stdout=subprocess.PIPE,
+                          text=True) as test:
+        folder = test.stdout.readline().strip()
+        assert os.path.isdir(folder)
+        test.kill()
+    wait_until(lambda: not os.path.exists(folder), what="end of the folder")
