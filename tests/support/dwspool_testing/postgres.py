@@ -27,10 +27,11 @@ def as_postgres(command, **kwargs):
 
 
 class Postgres:
-    """`settings` are lines of postgresql.conf; `hba` lines come before the trusting default."""
+    """`settings` are lines of postgresql.conf; `hba` lines come before the trusting default; its
+    folder is made in `parent`."""
 
-    def __init__(self, settings=None, hba=None, name="pg"):
-        self.dir = tempfile.mkdtemp(prefix=f"dwspool-{name}-")
+    def __init__(self, settings=None, hba=None, name="pg", parent=None):
+        self.dir = tempfile.mkdtemp(prefix=f"dwspool-{name}-", dir=parent)
         if os.geteuid() == 0:
             account = pwd.getpwnam("postgres")
             os.chown(self.dir, account.pw_uid, account.pw_gid)
@@ -71,9 +72,10 @@ class Postgres:
             hba.write("local all all trust\nhost all all 127.0.0.1/32 trust\n")
             hba.write("local replication all trust\nhost replication all 127.0.0.1/32 trust\n")
 
-    def start(self):
+    def start(self, timeout=60):
         result = as_postgres(
-            [f"{BIN}/pg_ctl", "-D", self.data, "-l", self.log_path, "-w", "-t", "60", "start"],
+            [f"{BIN}/pg_ctl", "-D", self.data, "-l", self.log_path, "-w", "-t", str(timeout),
+             "start"],
             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
         )
         if result.returncode != 0:
