@@ -6,6 +6,7 @@ import os
 import psycopg2
 import pytest
 from dwspool_testing.gauss import V30, V350, V351, GaussConnection
+from dwspool_testing.proxy import wait_until
 from dwspool_testing.wire import fields
 from fake_cn import COMBINED, LEGACY, MD5, SHA256, SM3, Role, verifiers
 from fake_cn.frames import message
@@ -229,8 +230,9 @@ def test_startup_refusals(fake):
                                            "server supports 1.0 to 3.51")
     assert refused(application_name="gs_clean")[1] == "28000"
     assert refused(database="not there")[:2] == ("FATAL", "3D000")
+    wait_until(lambda: not cn.sessions, what="no session left")
     with GaussConnection("127.0.0.1", cn.port) as first:
-        first.enter("any")
+        assert first.enter("any")[-1][0] == b"Z"
         assert refused()[1] == "53300"
     cn.refuse_logins()
     assert refused()[1:] == ("57P03", "the database system is starting up")

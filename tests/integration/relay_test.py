@@ -42,7 +42,7 @@ def rows(pg):
 
 def rest_of(connection):
     """(bytes that still come, how the connection ends: reset, end or silence)."""
-    connection.socket.settimeout(0.4)
+    connection.socket.settimeout(0.15)
     got = connection.buffer
     try:
         while chunk := connection.socket.recv(65536):

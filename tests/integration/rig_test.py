@@ -3,6 +3,8 @@
 import contextlib
 import glob
 import os
+import subprocess
+import sys
 import threading
 import time
 
@@ -11,6 +13,8 @@ import pytest
 from dwspool_testing.proxy import wait_until
 from dwspool_testing.rig import Rig
 from dwspool_testing.wire import Connection, fields
+
+SUPPORT = os.path.join(os.path.dirname(__file__), "..", "support")
 
 
 @pytest.fixture(scope="module")
@@ -107,10 +111,9 @@ def test_stop_says_why(rig, mode, last_word):
 def test_frozen_server_accepts_and_is_silent(rig):
     connection = rig.primary.connect()
     rig.freeze(rig.primary)
-    started = time.time()
-    with pytest.raises(psycopg2.OperationalError):
-        rig.primary.connect(timeout=2)
-    assert time.time() - started > 1
+    with Connection("127.0.0.1", rig.primary.port, timeout=0.3) as silent:
+        with pytest.raises(TimeoutError):
+            silent.log_in()
     states = {stat.split(")")[1].split()[0] for stat in stats(rig.primary)}
     assert states == {"T"}
     rig.thaw(rig.primary)
@@ -157,7 +160,8 @@ def test_two_switchovers_within_five_seconds_then_rewind(rig):
     assert sorted(rig.down, key=id) == sorted([first, second], key=id)
     with pytest.raises(ValueError):
         rig.restart(first)
-    assert rig.rewind(first) and rig.rewind(second)  # no new copy was needed
+    rig.rewind(first)
+    rig.rewind(second)
     assert rig.down == []
     insert(third, 4)
     same_everywhere(rig, [1, 2, 3, 4])
@@ -179,7 +183,7 @@ def test_split_brain_is_possible_and_rewind_ends_it(rig):
     insert(old, 3)
     insert(candidate, 4)
     assert ids(old) == [1, 2, 3] and ids(candidate) == [1, 2, 4]
-    rig.rewind(old)
+    assert rig.rewind(old)  # no new copy was needed
     same_everywhere(rig, [1, 2, 4])
 
 
@@ -262,3 +266,15 @@ def test_nothing_is_left_behind():
     for cwd in glob.glob("/proc/[0-9]*/cwd"):
         with contextlib.suppress(OSError):
             assert not os.readlink(cwd).startswith(rig.dir)
+
+
+def test_nothing_is_left_behind_by_a_test_that_is_killed():
+    program = ("import sys, time; sys.path[:0] = [sys.argv[1]]\n"
+               "from dwspool_testing.rig import Rig\n"
+               "rig = Rig(standbys=0).start(); print(rig.dir, flush=True); time.sleep(60)")
+    with subprocess.Popen([sys.executable, "-c", program, SUPPORT], stdout=subprocess.PIPE,
+                          text=True) as test:
+        folder = test.stdout.readline().strip()
+        assert os.path.isdir(folder)
+        test.kill()
+    wait_until(lambda: not os.path.exists(folder), what="end of the folder")

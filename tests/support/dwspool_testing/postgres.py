@@ -72,9 +72,10 @@ class Postgres:
             hba.write("local all all trust\nhost all all 127.0.0.1/32 trust\n")
             hba.write("local replication all trust\nhost replication all 127.0.0.1/32 trust\n")
 
-    def start(self):
+    def start(self, timeout=60):
         result = as_postgres(
-            [f"{BIN}/pg_ctl", "-D", self.data, "-l", self.log_path, "-w", "-t", "60", "start"],
+            [f"{BIN}/pg_ctl", "-D", self.data, "-l", self.log_path, "-w", "-t", str(timeout),
+             "start"],
             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
         )
         if result.returncode != 0:

@@ -8,6 +8,7 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 import threading
 import time
@@ -31,6 +32,22 @@ SETTINGS = {
     "dynamic_shared_memory_type": "mmap",  # in the folder: nothing stays behind after kill -9
     "max_stack_depth": "2MB",
 }
+
+# Outlives the test, even one that is killed: when its input ends it clears the folder away.
+CLEARER = """
+import os, shutil, signal, sys, time
+folder = sys.argv[1]
+sys.stdin.read()
+while os.path.isdir(folder):
+    for name in os.listdir("/proc"):
+        try:
+            if name.isdigit() and os.readlink(f"/proc/{name}/cwd").startswith(folder + "/"):
+                os.kill(int(name), signal.SIGKILL)
+        except OSError:
+            pass
+    time.sleep(0.1)
+    shutil.rmtree(folder, ignore_errors=True)
+"""
 
 PRIMARY, STANDBY, FORMER = "primary", "standby", "former"
 
@@ -178,6 +195,8 @@ class Rig:
         self.primary = self.nodes[0]
         self.primary.role = PRIMARY
         self.lock = threading.RLock()
+        self.clearer = subprocess.Popen([sys.executable, "-c", CLEARER, self.dir],
+                                        stdin=subprocess.PIPE, cwd="/", start_new_session=True)
         atexit.register(self.destroy)
 
     def start(self):
@@ -198,9 +217,12 @@ class Rig:
         """Ends and removes everything. May be called at any time, and again."""
         atexit.unregister(self.destroy)
         for node in self.nodes:
-            if os.path.isdir(node.data):
-                node.kill_all()
+            node.signal_all(signal.SIGKILL)
+        for node in self.nodes:
+            node.kill_all()
         shutil.rmtree(self.dir, ignore_errors=True)
+        if self.clearer.returncode is None:
+            self.clearer.communicate()
 
     close = destroy
 
@@ -406,8 +428,8 @@ class Rig:
         node.write_settings()
         with open(os.path.join(node.data, "standby.signal"), "w", encoding="utf-8"):
             pass
-        node.start()
-        wait_until(node.answers, 20, f"an answer of {node}")
+        node.start(timeout=10)
+        wait_until(node.answers, 10, f"an answer of {node}")
         if not self._streams(node, 10):
             raise RuntimeError(f"{node} does not follow:\n{node.log_tail()}")
 
