@@ -1,4 +1,4 @@
-"""The checker against histories made by hand: each kind of violation is found, and nothing else is."""
+"""The checker against histories made by hand: each kind of violation is found, and nothing else."""
 
 import copy
 

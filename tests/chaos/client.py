@@ -92,7 +92,8 @@ class Client:
 
     def think(self):
         """Within a transaction, applications do other things, too."""
-        if self.random.random() < 0.15 and self.connection.info.transaction_status == IN_TRANSACTION:
+        status = self.connection.info.transaction_status
+        if status == IN_TRANSACTION and self.random.random() < 0.15:
             time.sleep(self.random.uniform(0, 8 * self.options.pause))
 
     def execute(self, sql, values=None):
@@ -192,8 +193,8 @@ class Client:
         self.execute("insert into ledger_rows values (%s, %s)", (row, self.number))
 
     def write_append(self, number, item):
-        rows = self.execute("update ledger_lists set items = items || ' ' || %s::text where id = %s "
-                            "returning items", (str(item), number))
+        rows = self.execute("update ledger_lists set items = items || ' ' || %s::text "
+                            "where id = %s returning items", (str(item), number))
         self.seen.append(["list", number, ledger.parse_list(rows[0][0]), item])
 
     # Operations.

@@ -1,5 +1,5 @@
-"""What a storm plays on: clients - front relay - dwspool - back relay - server, and what a fault may
-break of it. The back relay stands for the address of the primary, wherever that is."""
+"""What a storm plays on: clients - front relay - dwspool - back relay - server, and what a fault
+may break of it. The back relay stands for the address of the primary, wherever that is."""
 
 import contextlib
 import os

@@ -99,7 +99,7 @@ class Storm:
                     process.join()
 
     def finish(self):
-        """Waits for the end of it all, and until what was left behind has had its time to happen."""
+        """Waits for the end of it all, and until what was left behind has had time to happen."""
         longest_statement = self.options.statement_timeout_ms / 1000
         self.stop(max(0.0, self.remaining()) + 2 * longest_statement + 5)
         ledger.wait_quiet(self.server_port, 2 * longest_statement)
