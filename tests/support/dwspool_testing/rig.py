@@ -269,8 +269,10 @@ class Rig:
         with self.lock:
             self.thaw(node)
             Postgres.stop(node, mode)
-            if node.processes():
-                raise RuntimeError(f"{node} does not stop:\n{node.log_tail()}")
+            try:
+                node.wait_gone()  # after "immediate" children outlive their postmaster a little
+            except AssertionError:
+                raise RuntimeError(f"{node} does not stop:\n{node.log_tail()}") from None
 
     def freeze(self, node):
         """SIGSTOP to the postmaster and all its children: it keeps its connections, accepts new
