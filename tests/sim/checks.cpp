@@ -29,11 +29,16 @@ void World::watch_lend(const Back& back) {
   if (!core.replies.quiet()) violate("while it owes answers");
   if (core.status != wire::TxStatus::idle) violate("in a transaction");
   if (core.dirty || core.retire) violate("although it is not clean");
-  if (back.input_left()) violate("with a message read by half");
+  if (!back.input_left().empty() && back.input_left().front() != 'N') {
+    violate("with a message read by half");
+  }
   const ServerProcess* process = cluster_.behind(back.plug());
   if (process == nullptr || !process->logged_in()) return;  // dead, and nobody knows yet
   const std::string arriving = message_types(back.plug().arriving());
-  if (arriving.find_first_not_of("N") != std::string::npos) violate("with answers on their way");
+  if (arriving.find_first_not_of(back.input_left().empty() ? "N" : "N+0123456789") !=
+      std::string::npos) {
+    violate("with answers on their way");
+  }
   if (!back.plug().departing().empty() || process->has_input() || process->busy()) {
     violate("while its server still has work to do");
   }

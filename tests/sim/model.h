@@ -107,6 +107,9 @@ class SessionModel {
 
   // Extended protocol
   Answer parse(const std::string& name, std::string_view text);
+  void parse_anyway(const std::string& name, std::string_view text) {
+    prepared_[name] = {read_statement(text), false};
+  }
   Answer bind(const std::string& name, std::uint64_t parameter);
   Answer describe_statement(const std::string& name);
   Answer describe_portal();

@@ -69,6 +69,12 @@ class Script {
     }
   }
 
+  // In one text with others, and in the extended protocol, RESET goes behind the settings of the
+  // start-up packet until the transaction is over.
+  bool goes_behind(Op op) const {
+    return (op == Op::reset || op == Op::reset_all) && c_.startup_ != server_defaults();
+  }
+
   // Things that stay with the session; what they do to it is up to the pool mode.
   std::string state() {
     switch (random_.below(8)) {
@@ -200,7 +206,9 @@ class Script {
       std::string text = statement();
       const Op op = read_statement(text).op;
       // What must stand alone, or what the model of implicit transactions does not cover.
-      if (op == Op::discard_all || op == Op::empty || op == Op::set_local) text = "select 5";
+      if (op == Op::discard_all || op == Op::empty || op == Op::set_local || goes_behind(op)) {
+        text = "select 5";
+      }
       add_simple(text);
     }
     return query();

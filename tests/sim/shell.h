@@ -137,7 +137,7 @@ class Back final : public Endpoint {
   bool deriving() const { return deriving_; }
   bool ready() const { return state_ == State::ready; }
   std::size_t coordinator() const { return coordinator_; }
-  bool input_left() const { return !in_.empty(); }
+  std::string_view input_left() const { return in_.view(); }
 
  private:
   friend class Front;
