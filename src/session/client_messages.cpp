@@ -69,6 +69,7 @@ Next Session::on_client(std::string_view& in, Output& out) {
         state_ == SessionState::starting) {
       return Next::need_input;
     }
+    if (waits_for_begin()) return Next::need_input;
     const wire::FrameView view = wire::peek_frame(in);
     if (view.status == wire::FrameStatus::incomplete) {
       // The client may have spoken last, as behind a COPY that has failed.
@@ -333,6 +334,14 @@ void Session::flush_deferred_begin(bool simple_follows, Output& out) {
   drop_unnamed();
   begin_sent_ = true;
   work_sent_ = true;
+}
+
+// The server, should it refuse that BEGIN, skips what follows only up to the next Sync: what came
+// behind that would run outside of its transaction. So nothing is sent behind the first request
+// until it is known that there is one.
+bool Session::waits_for_begin() const {
+  return begin_sent_ && backend_ != nullptr && backend_->replies.requests_owed() > 0 &&
+         backend_->replies.head().begin;
 }
 
 Next Session::on_copy_message(const wire::Frame& frame, Output& out) {

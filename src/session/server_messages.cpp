@@ -174,7 +174,6 @@ Next Session::on_error_response(const wire::Frame& frame, Output& out) {
       wire::append_sync(bytes);
       out.to_server.copy(bytes);
       push(ReplyKind::sync);
-      extra_requests_ = dropped_requests - 1;
     }
   }
   return Next::need_input;
@@ -274,9 +273,6 @@ Next Session::on_ready_for_query(const wire::Frame& frame, Output& out) {
     begin_failed_ = false;
     lost_transaction_ = true;
     send_ready(wire::TxStatus::failed, out);
-    for (; extra_requests_ > 0; --extra_requests_) {
-      answer_in_lost_transaction(sql::Statement{sql::StatementKind::other, true, {}, {}, {}}, out);
-    }
   } else if (discarded_) {
     ready_held_ = true;  // until the client's own defaults are back
   } else {

@@ -285,7 +285,7 @@ Next Session::on_backend_lost(std::string_view cause, Output& out) {
   wire::ErrorReport report = retry::describe(outcome, cause);
   if (stateful && outcome != retry::Outcome::in_doubt) report = session_lost_report(cause);
 
-  const std::size_t owed = lost.replies.requests_owed() + extra_requests_;
+  const std::size_t owed = lost.replies.requests_owed();
   const bool unsynced = lost.replies.unsynced();
   const bool transaction_goes_on = in_transaction && outcome != retry::Outcome::in_doubt;
   lost_transaction_ = transaction_goes_on;
@@ -294,7 +294,6 @@ Next Session::on_backend_lost(std::string_view cause, Output& out) {
   setting_changes_.reset();
   specials_.reset();
   begin_sent_ = begin_failed_ = work_sent_ = may_have_committed_ = false;
-  extra_requests_ = 0;
   pins_ = unpins_ = 0;
   drop_unnamed();
   if (statements_) statements_->undo_all();
