@@ -18,6 +18,18 @@ wire::ErrorReport failed_transaction_report() {
   return report;
 }
 
+// Whether the message is about another statement than the unnamed one that was there before.
+bool begins_another(const wire::Frame& frame) {
+  if (frame.type == wire::frontend::parse) return true;
+  if (frame.type == wire::frontend::bind) {
+    const auto prefix = wire::read_bind_prefix(frame.body());
+    return prefix && !prefix->statement.empty();
+  }
+  if (frame.type != wire::frontend::describe) return false;
+  const auto target = wire::read_target(frame.body());
+  return target && target->kind == 'S' && !target->name.empty();
+}
+
 }  // namespace
 
 void Session::send_ready(wire::TxStatus status, Output& out) {
@@ -85,8 +97,8 @@ bool Session::answer_in_lost_transaction(const sql::Statement& statement, Output
     send_ready(wire::TxStatus::failed, out);
     return true;
   }
-  lost_transaction_ = false;
   if (!statement.single) return false;
+  lost_transaction_ = false;
   send_complete("ROLLBACK", out);
   send_ready(wire::TxStatus::idle, out);
   return true;
@@ -145,6 +157,9 @@ Next Session::on_extended_locally(const wire::Frame& frame, Output& out, bool& c
     send_error(*failure, out);
     skip_to_sync_ = true;
     return Next::need_input;
+  }
+  if (local_rollback_ && !lost_transaction_ && begins_another(frame)) {
+    return need_backend(consumed);  // the transaction is over; what is behind its end runs
   }
   if (lost_transaction_ || local_rollback_) {
     switch (frame.type) {

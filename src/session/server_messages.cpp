@@ -317,6 +317,11 @@ void Session::pass_command_complete(const wire::Frame& frame, Output& out) {
   // Asked in other words than the client's: the first tag is its answer, the others are ours.
   constexpr std::uint64_t answered = std::uint64_t{1} << 63U;
   const std::uint64_t tag = replies.head().tag;
+  if (tag == QueryFix::lost_commit) {
+    replies.set_head_tag(0);
+    send_complete("ROLLBACK", out);
+    return;
+  }
   if ((tag & answered) != 0) return;
   replies.set_head_tag(tag | answered);
   if (QueryFix::unpack(tag).set_to_reset) {
@@ -336,7 +341,7 @@ void Session::watch_command(std::string_view tag) {
   } else if (tag == "DEALLOCATE ALL") {
     forget_statements();
   } else if (setting_changes_) {
-    setting_changes_->on_tag(tag);
+    setting_changes_->on_tag(tag, backend_->replies.requests_done() + 1);
   }
 }
 

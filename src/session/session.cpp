@@ -240,7 +240,9 @@ Backend* Session::part() {
     // A message that will never be complete: the server would wait for the rest.
     if (left->replies.in_doubt() || client_stream_left_ > 0) left->retire = true;
     left->unread = server_stream_left_;
-    if ((pins_ & static_cast<std::uint32_t>(sql::Effect::temporary_object)) != 0) {
+    constexpr auto may_hold = static_cast<std::uint32_t>(sql::Effect::temporary_object) |
+                              static_cast<std::uint32_t>(sql::Effect::unclear);
+    if ((pins_ & may_hold) != 0) {
       left->holds_temporary_objects = true;
     }
   }

@@ -7,6 +7,7 @@ namespace dwspool::session {
 using Kind = SettingChange::Kind;
 
 void SettingChanges::sent(std::uint64_t request, SettingChange change) {
+  if ((committed_ || rolled_back_) && request == ended_by_) savepoints_ = true;
   in_flight_.push({request, std::move(change)});
 }
 
@@ -38,7 +39,12 @@ void SettingChanges::add(SettingChange change) {
   if (changes_.size() <= max_changes) changes_.push_back(std::move(change));
 }
 
-void SettingChanges::on_tag(std::string_view tag) {
+void SettingChanges::on_tag(std::string_view tag, std::uint64_t request) {
+  if (tag != "COMMIT" && tag != "ROLLBACK") return;
+  // Of the changes of the same request nobody can tell here which were made before and which
+  // behind the end of the transaction.
+  if (!in_flight_.empty() && in_flight_.front().request == request) savepoints_ = true;
+  ended_by_ = request;
   if (tag == "COMMIT") committed_ = true;
   if (tag == "ROLLBACK") rolled_back_ = true;
 }

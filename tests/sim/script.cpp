@@ -275,6 +275,11 @@ class Script {
       query = c_.unnamed_text_;
     }
     if (query != text) drop_last_number(text);
+    // The same text under two names of one client may be prepared once, so that an error of the
+    // one is an error of the other.
+    if (parse && !name.empty()) {
+      query.append((c_.number_ + static_cast<std::size_t>(name.back() - '0')) % 4, ' ');
+    }
     Statement statement = read_statement(query);
     if (statement.parameter) {
       parameter = new_number();

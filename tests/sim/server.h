@@ -72,7 +72,7 @@ class ServerProcess final : public Endpoint {
   bool gone() const { return gone_; }
   bool logged_in() const { return model_.has_value(); }
   bool busy() const { return stage_ != Stage::idle; }
-  bool has_input() const { return !in_.empty(); }
+  std::string_view input() const { return in_; }
   std::size_t coordinator() const { return coordinator_; }
   int number() const { return number_; }
   const SessionModel& model() const { return *model_; }

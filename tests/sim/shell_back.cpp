@@ -24,6 +24,7 @@ void Back::on_bytes(std::string_view bytes) {
   Shell& shell = shell_;
   const BackendId id = id_;
   const std::string whole = std::string(in_.view()) + std::string(bytes);
+  in_.release();
   std::string_view view = whole;
   if (process(view) && shell.find_backend(id) == this) in_.assign(view);
   shell.settle();
