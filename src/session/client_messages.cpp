@@ -356,8 +356,8 @@ void Session::flush_deferred_begin(bool simple_follows, Output& out) {
 // behind that would run outside of its transaction. So nothing is sent behind the first request
 // until it is known that there is one.
 bool Session::waits_for_begin() const {
-  return begin_sent_ && backend_ != nullptr && backend_->replies.requests_owed() > 0 &&
-         backend_->replies.head().begin;
+  if (backend_ == nullptr || backend_->replies.requests_owed() == 0) return false;
+  return begin_failed_ || (begin_sent_ && backend_->replies.head().begin);
 }
 
 Next Session::on_copy_message(const wire::Frame& frame, Output& out) {

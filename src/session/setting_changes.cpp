@@ -13,6 +13,7 @@ void SettingChanges::sent(std::uint64_t request, SettingChange change) {
 
 bool SettingChanges::answered(std::uint64_t request, bool failed) {
   bool followed = true;
+  failed_ = failed_ || failed;
   while (!in_flight_.empty() && in_flight_.front().request <= request) {
     SettingChange& change = in_flight_.front().change;
     const bool late = in_flight_.front().request < request;
@@ -51,11 +52,13 @@ void SettingChanges::on_tag(std::string_view tag, std::uint64_t request) {
 
 void SettingChanges::on_transaction_goes_on() {
   if (committed_ || rolled_back_) savepoints_ = savepoints_ || !changes_.empty();
-  committed_ = rolled_back_ = false;
+  committed_ = rolled_back_ = failed_ = false;
 }
 
 SettingChanges::Ended SettingChanges::on_transaction_end() {
   Ended ended;
+  // An error, and the transaction is over: it was the COMMIT that failed.
+  if (failed_ && !committed_) rolled_back_ = true;
   ended.changes.swap(changes_);
   if (rolled_back_ && !committed_ && !savepoints_) {
     ended.changes.clear();
@@ -63,14 +66,14 @@ SettingChanges::Ended SettingChanges::on_transaction_end() {
     ended.unclear = !ended.changes.empty();
     ended.changes.clear();
   }
-  committed_ = rolled_back_ = savepoints_ = false;
+  committed_ = rolled_back_ = failed_ = savepoints_ = false;
   return ended;
 }
 
 void SettingChanges::clear() {
   in_flight_.clear();
   changes_.clear();
-  committed_ = rolled_back_ = savepoints_ = false;
+  committed_ = rolled_back_ = failed_ = savepoints_ = false;
 }
 
 Carried carry(const std::vector<SettingChange>& changes, const SettingSet& startup,

@@ -40,8 +40,8 @@ void World::watch_lend(const Back& back) {
     violate("with answers on their way");
   }
   // What belongs to a COPY that has failed is ignored.
-  const std::string left = message_types(std::string(process->input()) +
-                                         std::string(back.plug().departing()));
+  const std::string left =
+      message_types(std::string(process->input()) + std::string(back.plug().departing()));
   if (left.find_first_not_of("dcf") != std::string::npos || process->busy()) {
     violate("while its server still has work to do");
   }

@@ -151,9 +151,10 @@ void Client::on_answer_message(char type, std::string_view body) {
       const Piece& parsed = piece("ParseComplete");
       if (parsed.kind != PieceKind::parse) complain("got ParseComplete out of turn");
       const Answer answer = model_.parse(parsed.name, parsed.text);
-      // In a transaction that has failed: dwspool may have answered before it could know. What
-      // comes behind the Parse will be refused.
-      if (answer.sqlstate == "25P02") {
+      // In a transaction that has failed, dwspool may have answered before it could know; what
+      // comes behind the Parse will be refused. And a name that is free again may not be, should
+      // the Close turn out to have been skipped.
+      if (answer.sqlstate == "25P02" || answer.sqlstate == "42P05") {
         model_.parse_anyway(parsed.name, parsed.text);
       } else if (!answer.ok()) {
         complain("a Parse should have failed");
@@ -331,7 +332,10 @@ bool Client::expects_error(const std::string& sqlstate) {
   if (request.copying) return sqlstate == "57014" && request.copy_fails;
   if (request.at < request.pieces.size()) {
     const Answer answer = next_answer();
-    if (!answer.ok()) return answer.sqlstate == sqlstate;
+    if (!answer.ok()) {
+      // Without a backend dwspool does not look at what exactly is wrong.
+      return answer.sqlstate == sqlstate || (model_.failed() && sqlstate == "25P02");
+    }
     // What is left to fail is the commit behind the last statement of a text.
     if (!request.simple || request.at + 1 < request.pieces.size()) return false;
   }
@@ -384,8 +388,10 @@ void Client::on_error(std::string_view body) {
                          request.pieces.front().statement.op == Op::commit;
   if (request.unknown || at_commit) {
     model_.abort();
-  } else {
+  } else if (cancel && fields.detail.empty()) {
     model_.fail();
+  } else {
+    model_.lose();
   }
 }
 
@@ -439,6 +445,7 @@ void Client::settle_writes(const Request& request) {
     return;
   }
   const bool definite = request.by_dwspool;  // 08006 and its like: nothing was committed
+  std::erase(committed_, 0);  // a parameter that was not given
   for (const std::uint64_t row : committed_) {
     ledger_.set(row, definite ? Fate::failed : Fate::acked);
     open_writes_.erase(row);

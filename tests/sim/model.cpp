@@ -23,10 +23,6 @@ Answer row(std::string value) {
   return answer;
 }
 
-bool leaves_failed(Op op) {
-  return op == Op::commit || op == Op::rollback || op == Op::rollback_to;
-}
-
 }  // namespace
 
 bool is_reported(std::string_view name) {
@@ -40,6 +36,10 @@ const Settings& server_defaults() {
                                     {"timezone", "UTC"},
                                     {"work_mem", "4MB"}};
   return defaults;
+}
+
+bool SessionModel::leaves_failed(Op op) const {
+  return op == Op::commit || op == Op::rollback || (op == Op::rollback_to && !lost_);
 }
 
 Answer SessionModel::run(const Statement& statement, bool alone) {
@@ -238,6 +238,11 @@ void SessionModel::fail() {
   abort();
 }
 
+void SessionModel::lose() {
+  fail();
+  lost_ = failed();
+}
+
 void SessionModel::abort() {
   if (state_ != State::none) state_now_ = before_;
   end();
@@ -248,7 +253,7 @@ void SessionModel::end() {
   state_now_.local.clear();
   savepoints_.clear();
   writes_.clear();
-  doomed_ = false;
+  doomed_ = lost_ = false;
   portal_.reset();
 }
 

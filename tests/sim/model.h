@@ -100,6 +100,8 @@ class SessionModel {
   Answer finish();
   // An error of any kind.
   void fail();
+  // The transaction is lost, and only its end is understood any more.
+  void lose();
   // The whole transaction is gone, whatever it was.
   void abort();
   // COPY is over; the tag.
@@ -120,6 +122,7 @@ class SessionModel {
 
   wire::TxStatus status() const;
   bool in_block() const { return state_ == State::open || state_ == State::failed; }
+  bool lost() const { return lost_; }
   bool failed() const { return state_ == State::failed; }
   // Whether running this, or finish(), would make rows durable.
   bool would_commit(const Statement& statement) const;
@@ -155,6 +158,7 @@ class SessionModel {
     Statement statement;
     bool by_sql = false;
   };
+  bool leaves_failed(Op op) const;
   Answer commit();
   Answer run_settings(const Statement& statement, bool alone);
   Answer run_session(const Statement& statement);
@@ -170,6 +174,7 @@ class SessionModel {
   std::vector<std::uint64_t> writes_;
   std::vector<std::uint64_t> committed_;
   bool doomed_ = false;
+  bool lost_ = false;
   std::set<std::uint64_t> locks_;
   std::map<std::string, Prepared> prepared_;
   std::optional<Statement> portal_;

@@ -230,7 +230,7 @@ class Script {
       return query();
     }
     std::string bytes;
-    add_extended(text, bytes);
+    add_extended(text, bytes, true);
     wire::append_sync(bytes);
     return bytes;
   }
@@ -247,12 +247,14 @@ class Script {
   }
 
   // Parse, Bind, Describe, Execute; some of them may be missing where that makes sense.
-  void add_extended(const std::string& text, std::string& bytes) {
+  void add_extended(const std::string& text, std::string& bytes, bool plain = false) {
     std::string name;
     std::string query = text;
     std::uint64_t parameter = 0;
     bool parse = true;
-    if (random_.chance(45)) {
+    if (plain) {
+      // Unnamed, and new.
+    } else if (random_.chance(45)) {
       if (!c_.planned_.empty() && random_.chance(60)) {
         auto known = c_.planned_.begin();
         std::advance(known, static_cast<std::ptrdiff_t>(random_.below(c_.planned_.size())));
@@ -352,7 +354,7 @@ class Script {
       std::string text = statement();
       const Op op = read_statement(text).op;
       if (op == Op::discard_all || op == Op::empty || op == Op::set_local || op == Op::deallocate ||
-          op == Op::deallocate_all) {
+          op == Op::deallocate_all || goes_behind(op)) {
         text = "select " + number();
       }
       add_extended(text, bytes);

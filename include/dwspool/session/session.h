@@ -203,6 +203,9 @@ class Session {
   // local_replies.cpp: answers without a backend
   bool answer_query_locally(const wire::Frame& frame, const sql::Statement& statement, Output& out);
   bool answer_in_lost_transaction(const sql::Statement& statement, Output& out);
+  bool ends_transaction(std::string_view text) const;
+  bool ends_by_name(const wire::Frame& frame) const;
+  bool keep_statement(const wire::ParseMessage& message);
   void flush_local_replies(Output& out);
   void send_ready(wire::TxStatus status, Output& out);
   void send_error(const wire::ErrorReport& report, Output& out);

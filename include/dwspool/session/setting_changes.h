@@ -73,6 +73,7 @@ class SettingChanges {
   std::vector<SettingChange> changes_;
   bool committed_ = false;
   bool rolled_back_ = false;
+  bool failed_ = false;
   bool savepoints_ = false;     // ... or other reasons why some changes may hold and others not
   std::uint64_t ended_by_ = 0;  // the request that ended the transaction
 };

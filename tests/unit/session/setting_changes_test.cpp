@@ -83,7 +83,9 @@ TEST_CASE("commit and rollback in one answer are unclear, and so is a half-faile
 TEST_CASE("in one request with the end of a transaction, which holds cannot be told") {
   SettingChanges changes;
   changes.sent(1, set("a", "1"));
-  SUBCASE("sent together") { changes.on_tag("ROLLBACK", 1); }
+  SUBCASE("sent together") {
+    changes.on_tag("ROLLBACK", 1);
+  }
   SUBCASE("sent behind it") {
     changes.on_tag("ROLLBACK", 1);
     changes.sent(1, set("b", "1"));
