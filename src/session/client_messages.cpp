@@ -69,7 +69,7 @@ Next Session::on_client(std::string_view& in, Output& out) {
         state_ == SessionState::starting) {
       return Next::need_input;
     }
-    if (waits_for_begin()) return Next::need_input;
+    if (waits_for_answer()) return Next::need_input;
     const wire::FrameView view = wire::peek_frame(in);
     if (view.status == wire::FrameStatus::incomplete) {
       // The client may have spoken last, as behind a COPY that has failed.
@@ -267,6 +267,9 @@ void Session::note_statement(const sql::Statement& statement, Output& out) {
     may_commit_request_ = next_request();
   }
   if (effects.has(sql::Effect::savepoint) && setting_changes_) setting_changes_->on_savepoint();
+  if (effects.has(sql::Effect::discards_all) && !startup_->empty()) {
+    discard_request_ = next_request();
+  }
   if (effects.has(sql::Effect::discards_all) || effects.has(sql::Effect::deallocates_all)) {
     watch_tags_ = true;
   }
@@ -355,9 +358,11 @@ void Session::flush_deferred_begin(bool simple_follows, Output& out) {
 // The server, should it refuse that BEGIN, skips what follows only up to the next Sync: what came
 // behind that would run outside of its transaction. So nothing is sent behind the first request
 // until it is known that there is one.
-bool Session::waits_for_begin() const {
+bool Session::waits_for_answer() const {
   if (backend_ == nullptr || backend_->replies.requests_owed() == 0) return false;
-  return begin_failed_ || (begin_sent_ && backend_->replies.head().begin);
+  if (begin_failed_ || (begin_sent_ && backend_->replies.head().begin)) return true;
+  // Behind DISCARD ALL what the start-up packet asked for has to be made anew.
+  return discard_request_ > backend_->replies.requests_done() && next_request() > discard_request_;
 }
 
 Next Session::on_copy_message(const wire::Frame& frame, Output& out) {

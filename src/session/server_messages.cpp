@@ -280,6 +280,9 @@ Next Session::on_ready_for_query(const wire::Frame& frame, Output& out) {
     ++out.queries;
   }
   begin_sent_ = false;
+  // A COMMIT may have been sent behind what was answered. One that was answered, or skipped behind
+  // an error, leaves no doubt about a transaction that is open now.
+  if (may_commit_request_ <= replies.requests_done()) may_have_committed_ = false;
   if (setting_changes_ && !setting_changes_->answered(replies.requests_done(), request_failed_)) {
     bind_settings();
   }
@@ -376,10 +379,9 @@ Next Session::on_parameter_status(const wire::Frame& frame, Output& out) {
 }
 
 void Session::on_transaction_end() {
-  // A COMMIT may have been sent behind the one that was answered.
-  if (may_commit_request_ <= backend_->replies.requests_done()) may_have_committed_ = false;
   work_sent_ = !backend_->replies.empty();  // pipelined behind it
-  if (specials_) specials_->portals.clear();
+  // Portals end with their transaction; one that was bound behind it has its answer to come.
+  if (specials_ && backend_->replies.empty()) specials_->portals.clear();
   watch_tags_ = watch_tags_ && !backend_->replies.empty();
   SettingChanges::Ended ended;
   if (setting_changes_) ended = setting_changes_->on_transaction_end();

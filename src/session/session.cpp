@@ -75,7 +75,7 @@ void Session::send_welcome(Output& out) {
 Next Session::on_granted(Backend& backend, Output& out) {
   backend_ = &backend;
   backend_->dirty = backend_->retire = false;
-  may_commit_request_ = last_pin_ = 0;  // requests are counted by backend
+  may_commit_request_ = last_pin_ = discard_request_ = 0;  // requests are counted by backend
   // Pointers differ although the sets are equal only behind a hand-over between workers.
   if (!same(backend_->applied, wanted_)) return begin_sync(out);
   return finish_attach(out);

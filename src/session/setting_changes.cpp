@@ -17,7 +17,9 @@ bool SettingChanges::answered(std::uint64_t request, bool failed) {
   while (!in_flight_.empty() && in_flight_.front().request <= request) {
     SettingChange& change = in_flight_.front().change;
     const bool late = in_flight_.front().request < request;
-    if (late || (failed && change.kind == Kind::unclear)) {
+    // It may have been committed before what failed.
+    const bool ended_before = committed_ && ended_by_ == request;
+    if (late || (failed && (ended_before || change.kind == Kind::unclear))) {
       followed = false;
     } else if (!failed) {
       add(std::move(change));

@@ -293,8 +293,12 @@ void Client::on_complete(std::string_view tag) {
   if (expected.tag != tag) complain("got " + std::string(tag) + ", expected " + expected.tag);
   const bool own_business =
       options_.mode == PoolMode::transaction && current.statement.op == Op::show;
+  // A row in doubt may come into being at any time.
+  const Statement* portal = current.kind == PieceKind::execute ? model_.portal() : nullptr;
+  const Statement& run = portal != nullptr ? *portal : current.statement;
+  const bool in_doubt = run.op == Op::select_row && ledger_.fate(run.number) == Fate::unknown;
   if (expected.row.has_value() != request.row.has_value() ||
-      (expected.row && *expected.row != *request.row && !own_business)) {
+      (expected.row && *expected.row != *request.row && !own_business && !in_doubt)) {
     complain("got the row '" + request.row.value_or("(none)") + "', expected '" +
              expected.row.value_or("(none)") + "'");
   }
@@ -331,7 +335,13 @@ bool Client::expects_error(const std::string& sqlstate) {
   if (sqlstate == "57014" && cancelled_) return false;
   if (request.copying) return sqlstate == "57014" && request.copy_fails;
   if (request.at < request.pieces.size()) {
+    const Piece& current = request.pieces[request.at];
+    const bool was_failed = model_.failed();
     const Answer answer = next_answer();
+    const Op op = read_statement(current.text).op;
+    if (was_failed && sqlstate == "25P02" && op != Op::commit && op != Op::rollback) {
+      return true;  // it may have to be prepared on another backend first, which is refused
+    }
     if (!answer.ok()) {
       // Without a backend dwspool does not look at what exactly is wrong.
       return answer.sqlstate == sqlstate || (model_.failed() && sqlstate == "25P02");
@@ -376,6 +386,7 @@ void Client::on_error(std::string_view body) {
              (request.at < request.pieces.size() ? request.pieces[request.at].text : "the end"));
   }
   request.by_dwspool = !cancel;
+  plans_unnamed_ = false;
   request.unknown = sqlstate == "08007";
   if (sqlstate == "57P01") dying_ = true;
   if (request.copying && !request.simple) {
@@ -428,7 +439,8 @@ void Client::on_ready(std::string_view body) {
   settle_writes(request);
   requests_.pop_front();
   committed_.clear();
-  if (requests_.empty()) planned_block_ = model_.in_block();
+  in_block_ = model_.in_block();
+  if (requests_.empty()) planned_block_ = in_block_;
 }
 
 // The request is over, and with it perhaps the transaction: what is known about its rows now.
@@ -445,7 +457,7 @@ void Client::settle_writes(const Request& request) {
     return;
   }
   const bool definite = request.by_dwspool;  // 08006 and its like: nothing was committed
-  std::erase(committed_, 0);  // a parameter that was not given
+  std::erase(committed_, 0);                 // a parameter that was not given
   for (const std::uint64_t row : committed_) {
     ledger_.set(row, definite ? Fate::failed : Fate::acked);
     open_writes_.erase(row);
@@ -467,11 +479,13 @@ void Client::end(bool /*answered*/) {
   gone_ = true;
   plug_.close();
   // An open transaction dies with its connection, unless something on its way may have ended it.
-  bool may_commit = !model_.in_block() && !requests_.empty();
+  // A BEGIN counts from its ReadyForQuery on: what is pipelined behind it may run without it.
+  bool may_commit = !in_block_ && !requests_.empty();
   for (const Request& request : requests_) {
     for (const Piece& sent : request.pieces) {
       const Op op = sent.statement.op;
-      may_commit = may_commit || op == Op::commit || op == Op::rollback;
+      // What a name really stands for may not be what the script believed.
+      may_commit = may_commit || op == Op::commit || op == Op::rollback || !sent.name.empty();
     }
   }
   for (const std::uint64_t row : open_writes_) {

@@ -37,7 +37,10 @@ class Ledger {
 
   void write(std::uint64_t number) { fates_[number] = Fate::open; }
   void set(std::uint64_t number, Fate fate);
-  Fate fate(std::uint64_t number) const { return fates_.at(number); }
+  Fate fate(std::uint64_t number) const {
+    const auto found = fates_.find(number);
+    return found == fates_.end() ? Fate::unknown : found->second;
+  }
   const std::map<std::uint64_t, Fate>& fates() const { return fates_; }
 
  private:
@@ -150,6 +153,7 @@ class Client final : public Endpoint {
   bool cancelled_ = false;
   bool dying_ = false;  // its session is lost: the next answer is the end
   bool confused_ = false;
+  bool in_block_ = false;  // as of the last ReadyForQuery
   std::deque<Request> requests_;
   std::set<std::uint64_t> open_writes_;   // of the transaction, and of what is on its way
   std::vector<std::uint64_t> committed_;  // by commits of the present request

@@ -254,7 +254,7 @@ class Script {
     bool parse = true;
     if (plain) {
       // Unnamed, and new.
-    } else if (random_.chance(45)) {
+    } else if (random_.chance(60) && c_.requests_.empty()) {
       if (!c_.planned_.empty() && random_.chance(60)) {
         auto known = c_.planned_.begin();
         std::advance(known, static_cast<std::ptrdiff_t>(random_.below(c_.planned_.size())));
@@ -272,7 +272,7 @@ class Script {
           drop_last_number(text);
         }
       }
-    } else if (c_.plans_unnamed_ && random_.chance(25)) {
+    } else if (c_.plans_unnamed_ && c_.requests_.empty() && random_.chance(25)) {
       parse = false;
       query = c_.unnamed_text_;
     }
@@ -344,7 +344,7 @@ class Script {
     std::string bytes;
     const std::size_t count = random_.chance(70) ? 1 : random_.between(2, 4);
     for (std::size_t i = 0; i < count; ++i) {
-      if (random_.chance(8) && !c_.planned_.empty()) {
+      if (random_.chance(8) && !c_.planned_.empty() && c_.requests_.empty()) {
         const std::string name = c_.planned_.begin()->first;
         wire::append_close(bytes, 'S', name);
         add(PieceKind::close, name, "close", 0);

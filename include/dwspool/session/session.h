@@ -168,7 +168,7 @@ class Session {
   void drop_unnamed();
   std::uint64_t substitute_reset(const sql::Statement& statement, std::string& sql) const;
   void flush_deferred_begin(bool simple_follows, Output& out);
-  bool waits_for_begin() const;
+  bool waits_for_answer() const;
   void forward(std::string_view bytes, Output& out) { out.to_server.add(bytes); }
   void push(ReplyKind kind, bool own = false, std::uint64_t tag = 0);
   void push(const Reply& reply) { backend_->replies.push(reply); }
@@ -258,6 +258,7 @@ class Session {
   std::uint32_t pins_ = 0;
   std::uint32_t unpins_ = 0;              // taken back when the present request succeeds
   std::uint64_t may_commit_request_ = 0;  // the last request that can
+  std::uint64_t discard_request_ = 0;     // the last request with DISCARD ALL in it
   std::uint64_t last_pin_ = 0;            // the request that added to pins_ last
   std::uint32_t unnamed_serial_ = 0;
   std::size_t client_stream_left_ = 0;  // of a large message that is being passed on
