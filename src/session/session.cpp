@@ -237,6 +237,10 @@ Backend* Session::part() {
     const bool stateful = context_->config.mode == PoolMode::session || pins_ != 0;
     // What is under way may yet change the session's settings, unseen by anybody.
     if (stateful || state_ == SessionState::syncing || !left->replies.quiet()) left->dirty = true;
+    // What was set in a transaction that is open ends with it; but that may have been another one.
+    const bool changed = (setting_changes_ && setting_changes_->watches()) ||
+                         (reported_mark_ && left->reported != reported_mark_);
+    if (changed && left->status != wire::TxStatus::idle) left->dirty = true;
     // A message that will never be complete: the server would wait for the rest.
     if (left->replies.in_doubt() || client_stream_left_ > 0) left->retire = true;
     left->unread = server_stream_left_;
@@ -292,7 +296,8 @@ Next Session::on_backend_lost(std::string_view cause, Output& out) {
   const bool transaction_goes_on = in_transaction && outcome != retry::Outcome::in_doubt;
   lost_transaction_ = transaction_goes_on;
   session_ended_ = stateful;
-  deferred_begin_.clear();
+  // A BEGIN that was not sent is not lost: it goes with the next backend.
+  if (stateful || owed > 0 || unsynced) deferred_begin_.clear();
   setting_changes_.reset();
   specials_.reset();
   begin_sent_ = begin_failed_ = work_sent_ = may_have_committed_ = false;

@@ -53,7 +53,10 @@ void World::watch_lend(const Back& back) {
     const std::string* applied = core.applied->find(name);
     const std::string believed = applied != nullptr ? unquoted(*applied) : standard;
     if (model.value(name) != believed) {
-      violate("with " + name + " " + model.value(name) + ", and dwspool believes " + believed);
+      const std::string* reported = core.reported->find(name);
+      violate("with " + name + " " + model.value(name) + ", and dwspool believes " + believed +
+              (reported != nullptr ? ", although it was told " + *reported : "") + ", in mode " +
+              std::string(to_string(client_options_.mode)));
     }
   }
 }

@@ -339,7 +339,9 @@ bool Client::expects_error(const std::string& sqlstate) {
     const bool was_failed = model_.failed();
     const Answer answer = next_answer();
     const Op op = read_statement(current.text).op;
-    if (was_failed && sqlstate == "25P02" && op != Op::commit && op != Op::rollback) {
+    const bool ends = op == Op::commit || op == Op::rollback;
+    const bool named = current.kind == PieceKind::parse && !current.name.empty();
+    if (was_failed && sqlstate == "25P02" && (!ends || named)) {
       return true;  // it may have to be prepared on another backend first, which is refused
     }
     if (!answer.ok()) {

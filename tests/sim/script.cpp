@@ -53,14 +53,15 @@ class Script {
 
   std::string set() {
     const std::string name = setting();
-    switch (random_.below(10)) {
+    const bool may_reset = !c_.planned_block_ && c_.requests_.empty();
+    switch (random_.below(may_reset ? 10 : 7) + (may_reset ? 0 : 3)) {
       case 0:
         return "RESET " + name;
       case 1:
         return "SET " + name + " TO DEFAULT";
       case 2:
         return random_.chance(50) ? "reset all" : "reset " + name;
-      case 3:
+      case 9:
         if (c_.planned_block_) return "SET LOCAL " + name + " TO 'local'";
         [[fallthrough]];
       default:
@@ -70,10 +71,9 @@ class Script {
   }
 
   // In one text with others, and in the extended protocol, RESET goes behind the settings of the
-  // start-up packet until the transaction is over.
-  bool goes_behind(Op op) const {
-    return (op == Op::reset || op == Op::reset_all) && c_.startup_ != server_defaults();
-  }
+  // start-up packet until the transaction is over; and a RESET in front of a SET of the same
+  // reported parameter, in one transaction, is taken to come behind it.
+  bool goes_behind(Op op) const { return op == Op::reset || op == Op::reset_all; }
 
   // Things that stay with the session; what they do to it is up to the pool mode.
   std::string state() {
