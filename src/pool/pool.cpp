@@ -180,11 +180,15 @@ void Pool::make_available(Slot slot, TimePoint foreign_since, TimePoint now) {
     push_idle(slot, now);
     return;
   }
-  const ClientId client = waiters_.front().client;
-  waiting_.erase(client.packed());
+  const Waiter waiter = waiters_.front();
+  waiting_.erase(waiter.client.packed());
   waiters_.pop_front();
   transit(slot, SlotEvent::grant);
-  actions_.push_back({.kind = Action::Kind::grant, .client = client, .backend = backend});
+  actions_.push_back({.kind = Action::Kind::grant,
+                      .client = waiter.client,
+                      .backend = backend,
+                      .slot = slot,
+                      .since = waiter.since});
 }
 
 void Pool::surrender_idle(TimePoint /*now*/) {
@@ -199,8 +203,21 @@ void Pool::surrender_idle(TimePoint /*now*/) {
 
 void Pool::on_lost(Slot slot, TimePoint now) {
   if (entries_[slot].state == SlotState::idle) unlink_idle(slot);
+  if (entries_[slot].state == SlotState::lent) take_back_grant(entries_[slot].backend);
   release_slot(slot, SlotEvent::lost);
   want_more(now);
+}
+
+// A backend may die before the shell has heard to whom it was granted, as when a server says
+// goodbye in the same breath as its welcome. Then the client waits on, where it was.
+void Pool::take_back_grant(BackendId backend) {
+  const auto found = std::find_if(actions_.begin(), actions_.end(), [&](const Action& action) {
+    return action.kind == Action::Kind::grant && action.backend == backend;
+  });
+  if (found == actions_.end()) return;
+  waiters_.push_front({found->client, found->since, false});
+  waiting_[found->client.packed()] = waiters_.begin();
+  actions_.erase(found);
 }
 
 void Pool::release_slot(Slot slot, SlotEvent event) {

@@ -69,6 +69,7 @@ Next Session::on_client(std::string_view& in, Output& out) {
         state_ == SessionState::starting) {
       return Next::need_input;
     }
+    if (waits_for_answer()) return Next::need_input;
     const wire::FrameView view = wire::peek_frame(in);
     if (view.status == wire::FrameStatus::incomplete) {
       // The client may have spoken last, as behind a COPY that has failed.
@@ -107,6 +108,7 @@ Next Session::on_client(std::string_view& in, Output& out) {
 
 Next Session::need_backend(bool& consumed) {
   consumed = false;
+  local_rollback_ = false;  // what is behind it in the pipeline goes to the server
   state_ = SessionState::waiting;
   return Next::need_backend;
 }
@@ -150,8 +152,12 @@ Next Session::on_function_call(const wire::Frame& frame, Output& out, bool& cons
 }
 
 sql::Statement Session::recognize(std::string_view text) const {
-  return sql::recognize(text, escapes_standard_, encoding_safe_,
-                        context_->config.mode == PoolMode::automatic);
+  // In session mode the one thing that a backend cannot be cleaned of must be seen (Cleaner).
+  const PoolMode mode = context_->config.mode;
+  const bool names_matter =
+      mode == PoolMode::automatic ||
+      (mode == PoolMode::session && backend_ != nullptr && backend_->dialect == Dialect::dws);
+  return sql::recognize(text, escapes_standard_, encoding_safe_, names_matter);
 }
 
 Next Session::on_query(const wire::Frame& frame, Output& out, bool& consumed) {
@@ -190,7 +196,14 @@ Next Session::on_query(const wire::Frame& frame, Output& out, bool& consumed) {
   note_statement(statement, out);
   std::string instead;
   Reply reply{.kind = ReplyKind::query};
-  reply.tag = substitute_reset(statement, instead);
+  if (lost_transaction_) {
+    // The text goes on behind the end of the lost transaction, which the server knows nothing of:
+    // to it, COMMIT would end nothing with success.
+    lost_transaction_ = false;
+    if (statement.kind == sql::StatementKind::commit) reply.tag = QueryFix::lost_commit;
+  } else {
+    reply.tag = substitute_reset(statement, instead);
+  }
   if (statement.is_only(sql::StatementKind::deallocate)) {
     const std::string name = sql::identifier_of(statement.name);
     if (backend_->statements.holds_name(name)) {  // it is another client's
@@ -254,8 +267,15 @@ void Session::note_statement(const sql::Statement& statement, Output& out) {
     may_commit_request_ = next_request();
   }
   if (effects.has(sql::Effect::savepoint) && setting_changes_) setting_changes_->on_savepoint();
+  if (effects.has(sql::Effect::discards_all) && !startup_->empty()) {
+    discard_request_ = next_request();
+  }
   if (effects.has(sql::Effect::discards_all) || effects.has(sql::Effect::deallocates_all)) {
     watch_tags_ = true;
+  }
+  if (context_->config.mode == PoolMode::session &&
+      (effects.has(sql::Effect::temporary_object) || effects.has(sql::Effect::unclear))) {
+    backend_->holds_temporary_objects = true;
   }
   if (context_->config.mode == PoolMode::automatic) {
     const std::uint32_t binding = effects.bits() & sql::binding_effects;
@@ -333,6 +353,16 @@ void Session::flush_deferred_begin(bool simple_follows, Output& out) {
   drop_unnamed();
   begin_sent_ = true;
   work_sent_ = true;
+}
+
+// The server, should it refuse that BEGIN, skips what follows only up to the next Sync: what came
+// behind that would run outside of its transaction. So nothing is sent behind the first request
+// until it is known that there is one.
+bool Session::waits_for_answer() const {
+  if (backend_ == nullptr || backend_->replies.requests_owed() == 0) return false;
+  if (begin_failed_ || (begin_sent_ && backend_->replies.head().begin)) return true;
+  // Behind DISCARD ALL what the start-up packet asked for has to be made anew.
+  return discard_request_ > backend_->replies.requests_done() && next_request() > discard_request_;
 }
 
 Next Session::on_copy_message(const wire::Frame& frame, Output& out) {

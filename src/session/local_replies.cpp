@@ -18,6 +18,18 @@ wire::ErrorReport failed_transaction_report() {
   return report;
 }
 
+// Whether the message is about another statement than the unnamed one that was there before.
+bool begins_another(const wire::Frame& frame) {
+  if (frame.type == wire::frontend::parse) return true;
+  if (frame.type == wire::frontend::bind) {
+    const auto prefix = wire::read_bind_prefix(frame.body());
+    return prefix && !prefix->statement.empty();
+  }
+  if (frame.type != wire::frontend::describe) return false;
+  const auto target = wire::read_target(frame.body());
+  return target && target->kind == 'S' && !target->name.empty();
+}
+
 }  // namespace
 
 void Session::send_ready(wire::TxStatus status, Output& out) {
@@ -80,13 +92,20 @@ bool Session::answer_query_locally(const wire::Frame& /*frame*/, const sql::Stat
 bool Session::answer_in_lost_transaction(const sql::Statement& statement, Output& out) {
   const bool ends = statement.kind == sql::StatementKind::commit ||
                     statement.kind == sql::StatementKind::rollback;
+  if (statement.is_only(sql::StatementKind::empty)) {
+    std::string bytes;
+    wire::append_empty(bytes, wire::backend::empty_query_response);
+    out.to_client.copy(bytes);
+    send_ready(wire::TxStatus::failed, out);
+    return true;
+  }
   if (!ends) {
     send_error(failed_transaction_report(), out);
     send_ready(wire::TxStatus::failed, out);
     return true;
   }
-  lost_transaction_ = false;
   if (!statement.single) return false;
+  lost_transaction_ = false;
   send_complete("ROLLBACK", out);
   send_ready(wire::TxStatus::idle, out);
   return true;
@@ -126,6 +145,33 @@ void Session::flush_local_replies(Output& out) {
   }
 }
 
+bool Session::ends_transaction(std::string_view text) const {
+  const sql::Statement statement = recognize(text);
+  return statement.is_only(sql::StatementKind::rollback) ||
+         statement.is_only(sql::StatementKind::commit);
+}
+
+// Describe of a prepared statement that does.
+bool Session::ends_by_name(const wire::Frame& frame) const {
+  const auto target = wire::read_target(frame.body());
+  if (!target || target->kind != 'S' || !statements_) return false;
+  const PreparedPtr* known = statements_->find(target->name);
+  return known != nullptr && ends_transaction((*known)->query);
+}
+
+// Some drivers prepare COMMIT and ROLLBACK under names. False when the name is taken.
+bool Session::keep_statement(const wire::ParseMessage& message) {
+  if (message.name.empty()) return true;
+  if (!statements_) statements_ = std::make_unique<ClientStatements>();
+  if (statements_->find(message.name) != nullptr) return false;
+  const std::string scope = wanted_->empty() ? std::string() : session::statement_scope(*wanted_);
+  statements_->set(message.name, context_->statements.intern(
+                                     scope, message.query, message.types,
+                                     [this](std::string_view query) { return recognize(query); }));
+  statements_->settle();
+  return true;
+}
+
 // Messages of the extended protocol that need no backend: all of them once an error has been
 // answered (up to Sync) or the transaction is lost, and Close and Sync at any time.
 Next Session::on_extended_locally(const wire::Frame& frame, Output& out, bool& consumed) {
@@ -146,24 +192,29 @@ Next Session::on_extended_locally(const wire::Frame& frame, Output& out, bool& c
     skip_to_sync_ = true;
     return Next::need_input;
   }
+  if (local_rollback_ && !lost_transaction_ && begins_another(frame)) {
+    return need_backend(consumed);  // the transaction is over; what is behind its end runs
+  }
   if (lost_transaction_ || local_rollback_) {
     switch (frame.type) {
       case wire::frontend::parse: {
         const auto message = wire::read_parse(frame.body());
-        const sql::Statement statement = message ? recognize(message->query) : sql::Statement{};
-        const bool ends = statement.is_only(sql::StatementKind::rollback) ||
-                          statement.is_only(sql::StatementKind::commit);
-        if (ends && message->name.empty()) {
-          local_rollback_ = true;
+        if (message && ends_transaction(message->query) && keep_statement(*message)) {
+          local_rollback_ = local_rollback_ || message->name.empty();
           wire::append_empty(bytes, wire::backend::parse_complete);
         }
         break;
       }
-      case wire::frontend::bind:
+      case wire::frontend::bind: {
+        const auto prefix = wire::read_bind_prefix(frame.body());
+        const PreparedPtr* known =
+            prefix && statements_ ? statements_->find(prefix->statement) : nullptr;
+        if (known != nullptr && ends_transaction((*known)->query)) local_rollback_ = true;
         if (local_rollback_) wire::append_empty(bytes, wire::backend::bind_complete);
         break;
+      }
       case wire::frontend::describe:
-        if (local_rollback_) {
+        if (local_rollback_ || ends_by_name(frame)) {
           if (frame.body().starts_with('S')) {
             wire::MessageWriter(bytes, wire::backend::parameter_description).u16(0).end();
           }

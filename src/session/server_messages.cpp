@@ -174,7 +174,6 @@ Next Session::on_error_response(const wire::Frame& frame, Output& out) {
       wire::append_sync(bytes);
       out.to_server.copy(bytes);
       push(ReplyKind::sync);
-      extra_requests_ = dropped_requests - 1;
     }
   }
   return Next::need_input;
@@ -274,9 +273,6 @@ Next Session::on_ready_for_query(const wire::Frame& frame, Output& out) {
     begin_failed_ = false;
     lost_transaction_ = true;
     send_ready(wire::TxStatus::failed, out);
-    for (; extra_requests_ > 0; --extra_requests_) {
-      answer_in_lost_transaction(sql::Statement{sql::StatementKind::other, true, {}, {}, {}}, out);
-    }
   } else if (discarded_) {
     ready_held_ = true;  // until the client's own defaults are back
   } else {
@@ -284,6 +280,9 @@ Next Session::on_ready_for_query(const wire::Frame& frame, Output& out) {
     ++out.queries;
   }
   begin_sent_ = false;
+  // A COMMIT may have been sent behind what was answered. One that was answered, or skipped behind
+  // an error, leaves no doubt about a transaction that is open now.
+  if (may_commit_request_ <= replies.requests_done()) may_have_committed_ = false;
   if (setting_changes_ && !setting_changes_->answered(replies.requests_done(), request_failed_)) {
     bind_settings();
   }
@@ -321,6 +320,11 @@ void Session::pass_command_complete(const wire::Frame& frame, Output& out) {
   // Asked in other words than the client's: the first tag is its answer, the others are ours.
   constexpr std::uint64_t answered = std::uint64_t{1} << 63U;
   const std::uint64_t tag = replies.head().tag;
+  if (tag == QueryFix::lost_commit) {
+    replies.set_head_tag(0);
+    send_complete("ROLLBACK", out);
+    return;
+  }
   if ((tag & answered) != 0) return;
   replies.set_head_tag(tag | answered);
   if (QueryFix::unpack(tag).set_to_reset) {
@@ -340,7 +344,7 @@ void Session::watch_command(std::string_view tag) {
   } else if (tag == "DEALLOCATE ALL") {
     forget_statements();
   } else if (setting_changes_) {
-    setting_changes_->on_tag(tag);
+    setting_changes_->on_tag(tag, backend_->replies.requests_done() + 1);
   }
 }
 
@@ -375,10 +379,9 @@ Next Session::on_parameter_status(const wire::Frame& frame, Output& out) {
 }
 
 void Session::on_transaction_end() {
-  // A COMMIT may have been sent behind the one that was answered.
-  if (may_commit_request_ <= backend_->replies.requests_done()) may_have_committed_ = false;
   work_sent_ = !backend_->replies.empty();  // pipelined behind it
-  if (specials_) specials_->portals.clear();
+  // Portals end with their transaction; one that was bound behind it has its answer to come.
+  if (specials_ && backend_->replies.empty()) specials_->portals.clear();
   watch_tags_ = watch_tags_ && !backend_->replies.empty();
   SettingChanges::Ended ended;
   if (setting_changes_) ended = setting_changes_->on_transaction_end();

@@ -7,15 +7,19 @@ namespace dwspool::session {
 using Kind = SettingChange::Kind;
 
 void SettingChanges::sent(std::uint64_t request, SettingChange change) {
+  if ((committed_ || rolled_back_) && request == ended_by_) savepoints_ = true;
   in_flight_.push({request, std::move(change)});
 }
 
 bool SettingChanges::answered(std::uint64_t request, bool failed) {
   bool followed = true;
+  failed_ = failed_ || failed;
   while (!in_flight_.empty() && in_flight_.front().request <= request) {
     SettingChange& change = in_flight_.front().change;
     const bool late = in_flight_.front().request < request;
-    if (late || (failed && change.kind == Kind::unclear)) {
+    // It may have been committed before what failed.
+    const bool ended_before = committed_ && ended_by_ == request;
+    if (late || (failed && (ended_before || change.kind == Kind::unclear))) {
       followed = false;
     } else if (!failed) {
       add(std::move(change));
@@ -38,18 +42,25 @@ void SettingChanges::add(SettingChange change) {
   if (changes_.size() <= max_changes) changes_.push_back(std::move(change));
 }
 
-void SettingChanges::on_tag(std::string_view tag) {
+void SettingChanges::on_tag(std::string_view tag, std::uint64_t request) {
+  if (tag != "COMMIT" && tag != "ROLLBACK") return;
+  // Of the changes of the same request nobody can tell here which were made before and which
+  // behind the end of the transaction.
+  if (!in_flight_.empty() && in_flight_.front().request == request) savepoints_ = true;
+  ended_by_ = request;
   if (tag == "COMMIT") committed_ = true;
   if (tag == "ROLLBACK") rolled_back_ = true;
 }
 
 void SettingChanges::on_transaction_goes_on() {
   if (committed_ || rolled_back_) savepoints_ = savepoints_ || !changes_.empty();
-  committed_ = rolled_back_ = false;
+  committed_ = rolled_back_ = failed_ = false;
 }
 
 SettingChanges::Ended SettingChanges::on_transaction_end() {
   Ended ended;
+  // An error, and the transaction is over: it was the COMMIT that failed.
+  if (failed_ && !committed_) rolled_back_ = true;
   ended.changes.swap(changes_);
   if (rolled_back_ && !committed_ && !savepoints_) {
     ended.changes.clear();
@@ -57,14 +68,14 @@ SettingChanges::Ended SettingChanges::on_transaction_end() {
     ended.unclear = !ended.changes.empty();
     ended.changes.clear();
   }
-  committed_ = rolled_back_ = savepoints_ = false;
+  committed_ = rolled_back_ = failed_ = savepoints_ = false;
   return ended;
 }
 
 void SettingChanges::clear() {
   in_flight_.clear();
   changes_.clear();
-  committed_ = rolled_back_ = savepoints_ = false;
+  committed_ = rolled_back_ = failed_ = savepoints_ = false;
 }
 
 Carried carry(const std::vector<SettingChange>& changes, const SettingSet& startup,

@@ -54,6 +54,7 @@ struct Action {
   BackendId backend;
   Slot slot = 0;
   bool reserve = false;
+  TimePoint since{};  // grant: how long the client has waited
 };
 
 class Pool {
@@ -145,6 +146,7 @@ class Pool {
   void push_idle(Slot slot, TimePoint now);
   void unlink_idle(Slot slot);
   void make_available(Slot slot, TimePoint foreign_since, TimePoint now);
+  void take_back_grant(BackendId backend);
   void release_slot(Slot slot, SlotEvent event);
   bool too_old(const Entry& entry, TimePoint now) const;
   bool lacks_backends() const;

@@ -65,6 +65,9 @@ struct QueryFix {
   bool set_to_reset = false;  // the first tag is RESET, not SET
   std::uint32_t swallow = 0;  // so many CommandCompletes at the end are not the client's
 
+  // The first tag is ROLLBACK, not COMMIT; all others are the client's.
+  static constexpr std::uint64_t lost_commit = std::uint64_t{1} << 62U;
+
   constexpr std::uint64_t packed() const {
     return (std::uint64_t{swallow} << 1U) | (set_to_reset ? 1U : 0U);
   }

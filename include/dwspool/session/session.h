@@ -168,6 +168,7 @@ class Session {
   void drop_unnamed();
   std::uint64_t substitute_reset(const sql::Statement& statement, std::string& sql) const;
   void flush_deferred_begin(bool simple_follows, Output& out);
+  bool waits_for_answer() const;
   void forward(std::string_view bytes, Output& out) { out.to_server.add(bytes); }
   void push(ReplyKind kind, bool own = false, std::uint64_t tag = 0);
   void push(const Reply& reply) { backend_->replies.push(reply); }
@@ -202,6 +203,9 @@ class Session {
   // local_replies.cpp: answers without a backend
   bool answer_query_locally(const wire::Frame& frame, const sql::Statement& statement, Output& out);
   bool answer_in_lost_transaction(const sql::Statement& statement, Output& out);
+  bool ends_transaction(std::string_view text) const;
+  bool ends_by_name(const wire::Frame& frame) const;
+  bool keep_statement(const wire::ParseMessage& message);
   void flush_local_replies(Output& out);
   void send_ready(wire::TxStatus status, Output& out);
   void send_error(const wire::ErrorReport& report, Output& out);
@@ -254,8 +258,8 @@ class Session {
   std::uint32_t pins_ = 0;
   std::uint32_t unpins_ = 0;              // taken back when the present request succeeds
   std::uint64_t may_commit_request_ = 0;  // the last request that can
+  std::uint64_t discard_request_ = 0;     // the last request with DISCARD ALL in it
   std::uint64_t last_pin_ = 0;            // the request that added to pins_ last
-  std::uint32_t extra_requests_ = 0;
   std::uint32_t unnamed_serial_ = 0;
   std::size_t client_stream_left_ = 0;  // of a large message that is being passed on
   std::size_t server_stream_left_ = 0;

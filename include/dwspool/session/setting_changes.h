@@ -40,7 +40,8 @@ class SettingChanges {
   bool answered(std::uint64_t request, bool failed);
 
   // Seen in the open transaction:
-  void on_tag(std::string_view tag);  // a CommandComplete
+  // A CommandComplete in the answer to request number `request`.
+  void on_tag(std::string_view tag, std::uint64_t request);
   void on_savepoint() { savepoints_ = savepoints_ || !changes_.empty() || !in_flight_.empty(); }
   // ReadyForQuery says that a transaction is open (a COMMIT seen before was AND CHAIN, a ROLLBACK
   // one to a savepoint).
@@ -72,7 +73,9 @@ class SettingChanges {
   std::vector<SettingChange> changes_;
   bool committed_ = false;
   bool rolled_back_ = false;
-  bool savepoints_ = false;
+  bool failed_ = false;
+  bool savepoints_ = false;     // ... or other reasons why some changes may hold and others not
+  std::uint64_t ended_by_ = 0;  // the request that ended the transaction
 };
 
 // What the changes make of the session's settings and of the backend's: `startup` is what the

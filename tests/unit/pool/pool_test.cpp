@@ -392,4 +392,24 @@ TEST_CASE("the states of a slot are a table") {
   }
 }
 
+TEST_CASE("a backend that dies before its grant is heard of: the client keeps its place") {
+  Pool pool(options());
+  CHECK_FALSE(pool.acquire(client(1), {}, at(0)));
+  CHECK_FALSE(pool.acquire(client(2), {}, at(1)));
+  CHECK(actions(pool) == "need");
+  pool.on_slot(at(1));
+  CHECK(actions(pool) == "open 0, need");
+  pool.on_slot_denied();
+  pool.on_opened(0, backend(1), never, at(5));
+  pool.on_lost(0, at(5));
+  CHECK(actions(pool) == "free, need");
+  CHECK(pool.waiting() == 2);
+  CHECK(pool.oldest_wait() == at(0));
+  pool.on_slot(at(5));
+  pool.on_opened(0, backend(2), never, at(6));
+  actions(pool);
+  CHECK(pool.waiting() == 1);
+  CHECK(pool.oldest_wait() == at(1));
+}
+
 }  // namespace dwspool::pool

@@ -123,12 +123,23 @@ TEST_CASE("... and so it does in front of the extended protocol") {
   script.to_client("1 2 n C:ROLLBACK Z:I");
 }
 
-TEST_CASE("every request behind a refused BEGIN gets its answer") {
+TEST_CASE("nothing is sent behind the first request until the server has begun") {
   SessionScript script;
   script.logged_in();
-  script.client(query("begin") + query("select 1") + query("select 2")).grant();
-  script.server(error("57014")).server(ready('I'));
-  script.to_client("C:BEGIN Z:T E:57014 Z:E E:25P02 Z:E").expect(Next::release);
+  script.client(query("begin") + query("select 1") + parse("", "select 2") + bind("", ""));
+  script.client(execute() + sync() + query("insert into t values (1)")).grant();
+  script.to_server("P:=begin B: E Q:select 1");
+  SUBCASE("it has") {
+    script.server(message('1') + message('2') + complete("BEGIN"));
+    script.client(query("commit"));
+    script.to_server("P:=select 2 B: E S Q:insert into t values (1) Q:commit");
+  }
+  SUBCASE("it has refused: what follows is not run outside of the transaction") {
+    script.server(error("57014")).to_server("S");
+    script.server(ready('I')).to_client("C:BEGIN Z:T E:57014 Z:E").expect(Next::release);
+    script.client(query("commit")).to_server("");
+    script.to_client("E:25P02 Z:E E:25P02 Z:E C:ROLLBACK Z:I");
+  }
 }
 
 TEST_CASE("with the backend kept, BEGIN is deferred as well") {

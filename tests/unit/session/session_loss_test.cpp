@@ -33,6 +33,91 @@ TEST_CASE("an open transaction is lost for sure, and answers 25P02 until it is e
   }
 }
 
+TEST_CASE("a lost transaction ends by a prepared ROLLBACK, too, and by one that is prepared now") {
+  SessionScript script;
+  script.logged_in();
+  script.client(parse("r", "rollback") + sync()).grant();
+  script.server(message('1') + ready('I')).to_client("1 Z:I");
+  const auto lose = [&] {
+    session::Backend backend = script.make_backend();
+    script.client(query("begin") + query("select 1")).grant(backend);
+    script.lose_backend().to_client("C:BEGIN Z:T E:08006 Z:E");
+  };
+  lose();
+  script.client(describe('S', "r") + bind("", "r") + execute() + sync());
+  script.to_client("t n 2 C:ROLLBACK Z:I");
+  lose();
+  script.client(parse("c", "commit") + bind("", "c") + describe('P', "") + execute() + sync());
+  script.to_client("1 2 n C:ROLLBACK Z:I");
+  lose();
+  script.client(bind("", "c") + execute() + sync()).to_client("2 C:ROLLBACK Z:I");
+}
+
+TEST_CASE("a COMMIT that was skipped or chained leaves no doubt about what is open now") {
+  SessionScript script;
+  script.logged_in();
+  script.client(query("begin") + query("select 1")).grant();
+  script.server(message('1') + message('2') + complete("BEGIN") + complete("SELECT 1"));
+  script.server(ready('T'));
+  SUBCASE("skipped") {
+    script.client(parse("", "select 1/0") + bind("", "") + execute() + parse("", "commit") +
+                  bind("", "") + execute() + sync());
+    script.server(message('1') + message('2') + error("22012") + ready('E'));
+  }
+  SUBCASE("chained") {
+    script.client(query("commit and chain"));
+    script.server(complete("COMMIT") + ready('T'));
+  }
+  script.lose_backend();
+  script.client(query("insert into t values (1)")).expect(Next::need_input);
+  CHECK(script.session().client_status() == wire::TxStatus::failed);
+}
+
+TEST_CASE("a BEGIN that is held back survives the loss of a backend that never heard of it") {
+  SessionScript script;
+  script.logged_in();
+  SUBCASE("the backend is kept, since the client was quick") {
+    script.client(query("select 1") + query("begin")).grant();
+    script.server(complete("SELECT 1") + ready('I'));
+    script.to_client("C:SELECT 1 Z:I C:BEGIN Z:T");
+  }
+  SUBCASE("the backend says goodbye in the same breath as it takes the settings") {
+    script.client(query("set search_path to a")).grant();
+    script.server(complete("SET") + ready('I')).expect(Next::release);
+    session::Backend other = script.make_backend();
+    script.client(query("begin") + query("insert into t values (1)")).grant(other);
+    script.server(complete("SET") + ready('I') + error("57P01", "goodbye", "FATAL"));
+    script.to_client("C:SET Z:I C:BEGIN Z:T");
+    script.expect(Next::need_input);
+  }
+  if (script.session().attached()) script.lose_backend();
+  CHECK(script.session().client_status() == wire::TxStatus::in_transaction);
+}
+
+TEST_CASE("what is pipelined behind the end of a lost transaction runs") {
+  SessionScript script;
+  script.logged_in();
+  session::Backend other = script.make_backend();
+  script.client(query("begin") + query("select 1")).grant();
+  script.lose_backend().to_client("C:BEGIN Z:T E:08006 Z:E");
+  script.client(query("")).to_client("I Z:E");
+  SUBCASE("in the extended protocol") {
+    script.client(parse("", "rollback") + bind("", "") + execute() + parse("", "select 2") +
+                  bind("", "") + execute() + sync());
+    script.grant(other);
+    script.server(message('1') + message('2') + complete("SELECT 1") + ready('I'));
+    script.to_client("1 2 C:ROLLBACK 1 2 C:SELECT 1 Z:I").expect(Next::release);
+  }
+  SUBCASE("in one text: the COMMIT that the server had nothing for was none") {
+    script.client(query("commit; select 2; commit")).grant(other);
+    script.server(complete("COMMIT") + complete("SELECT 1") + complete("COMMIT") + ready('I'));
+    script.to_client("C:ROLLBACK C:SELECT 1 C:COMMIT Z:I").expect(Next::release);
+  }
+  SUBCASE("in one text, and there is no backend for it") {
+    script.client(query("commit; select 2")).acquire_fails("08006").to_client("E:08006 Z:E");
+  }
+}
+
 TEST_CASE("ROLLBACK of a transaction that was lost while idle is no error") {
   SessionScript script;
   script.logged_in();

@@ -143,6 +143,28 @@ TEST_CASE("a SET that is committed holds, and one that failed does not") {
   script.to_server("Q:SET \"work_mem\" TO '64MB'");
 }
 
+TEST_CASE("a COMMIT that fails carries nothing") {
+  SessionScript script;
+  script.logged_in();
+  script.client(query("begin")).client(query("set work_mem to '64MB'")).grant();
+  script.server(message('1') + message('2') + complete("BEGIN") + complete("SET") + ready('T'));
+  script.client(query("commit"));
+  script.server(error("40001") + ready('I')).expect(Next::release);
+  script.to_server("P:=begin B: E Q:set work_mem to '64MB' Q:commit");
+  session::Backend other = script.make_backend();
+  script.client(query("select 1")).grant(other).to_server("Q:select 1");
+}
+
+TEST_CASE("a temporary table cannot be cleaned away on DWS: in session mode it is noted as well") {
+  SessionScript script(PoolMode::session);
+  script.logged_in();
+  session::Backend backend = script.make_backend();
+  backend.dialect = Dialect::dws;
+  script.client(query("create temp table t(i int)")).grant(backend);
+  script.server(complete("CREATE TABLE") + ready('I'));
+  CHECK(script.session().part()->holds_temporary_objects);
+}
+
 TEST_CASE("COMMIT of a failed transaction carries nothing") {
   SessionScript script;
   script.logged_in();

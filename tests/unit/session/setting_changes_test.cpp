@@ -31,7 +31,7 @@ TEST_CASE("changes count when their request succeeds and their transaction commi
   CHECK(changes.answered(2, true));
   changes.on_transaction_goes_on();
   CHECK(changes.answered(3, false));
-  changes.on_tag("COMMIT");
+  changes.on_tag("COMMIT", 4);
   const SettingChanges::Ended ended = changes.on_transaction_end();
   CHECK_FALSE(ended.unclear);
   REQUIRE(ended.changes.size() == 2);
@@ -46,7 +46,7 @@ TEST_CASE("a rollback takes them back; what was sent behind it stays in flight")
   CHECK(changes.answered(1, false));
   changes.sent(3, set("b", "2"));
   CHECK(changes.answered(2, false));
-  changes.on_tag("ROLLBACK");
+  changes.on_tag("ROLLBACK", 2);
   CHECK(changes.on_transaction_end().changes.empty());
   CHECK(changes.watches());
   CHECK(changes.answered(3, false));
@@ -58,13 +58,13 @@ TEST_CASE("savepoints around changes make them unclear") {
   changes.sent(1, set("a", "1"));
   CHECK(changes.answered(1, false));
   changes.on_savepoint();
-  changes.on_tag("COMMIT");
+  changes.on_tag("COMMIT", 1);
   CHECK(changes.on_transaction_end().unclear);
 
   changes.on_savepoint();  // with nothing to lose
   changes.sent(2, set("a", "1"));
   CHECK(changes.answered(2, false));
-  changes.on_tag("COMMIT");
+  changes.on_tag("COMMIT", 2);
   CHECK_FALSE(changes.on_transaction_end().unclear);
 }
 
@@ -72,12 +72,26 @@ TEST_CASE("commit and rollback in one answer are unclear, and so is a half-faile
   SettingChanges changes;
   changes.sent(1, set("a", "1"));
   CHECK(changes.answered(1, false));
-  changes.on_tag("COMMIT");
-  changes.on_tag("ROLLBACK");
+  changes.on_tag("COMMIT", 1);
+  changes.on_tag("ROLLBACK", 1);
   CHECK(changes.on_transaction_end().unclear);
 
   changes.sent(2, {Kind::unclear, {}, {}});
   CHECK_FALSE(changes.answered(2, true));
+}
+
+TEST_CASE("in one request with the end of a transaction, which holds cannot be told") {
+  SettingChanges changes;
+  changes.sent(1, set("a", "1"));
+  SUBCASE("sent together") {
+    changes.on_tag("ROLLBACK", 1);
+  }
+  SUBCASE("sent behind it") {
+    changes.on_tag("ROLLBACK", 1);
+    changes.sent(1, set("b", "1"));
+  }
+  CHECK(changes.answered(1, false));
+  CHECK(changes.on_transaction_end().unclear);
 }
 
 TEST_CASE("a transaction of many SETs stays small") {

@@ -1,0 +1,73 @@
+// Defects to be put into the simulated shell on purpose: each must be caught, or the simulator is
+// not worth its time.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <optional>
+#include <string_view>
+
+namespace dwspool::sim {
+
+enum class Broken : std::uint8_t {
+  nothing,
+  ack_on_command_complete,
+  definite_after_commit,
+  resend_after_loss,
+  lend_busy,
+  give_back_owing,
+  late_cancel,
+  cancel_who_has_it_now,
+  cancel_anybody,
+  skip_cleaning,
+  commit_leftovers,
+  forget_settings,
+  leftover_bytes,
+  swallow_error,
+  answer_twice,
+  lose_row,
+  wrong_status,
+  ignore_queue_timeout,
+  same_session_number,
+  forget_waiter,
+  lend_lost,
+};
+
+struct BrokenName {
+  Broken which;
+  std::string_view name;
+  std::string_view what;
+};
+
+inline constexpr std::array<BrokenName, 20> broken_names = {{
+    {Broken::ack_on_command_complete, "ack-on-command-complete",
+     "CommandComplete is taken for the end of a request"},
+    {Broken::definite_after_commit, "definite-after-commit",
+     "08006 is said where 08007 would be the truth"},
+    {Broken::resend_after_loss, "resend-after-loss",
+     "what was sent to a backend that is lost is sent again to another"},
+    {Broken::lend_busy, "lend-busy", "a backend that is lent is lent once more"},
+    {Broken::give_back_owing, "give-back-owing",
+     "a backend goes back while it owes answers to the client that has left"},
+    {Broken::late_cancel, "late-cancel", "a backend goes back while a cancel is on its way to it"},
+    {Broken::cancel_who_has_it_now, "cancel-who-has-it-now",
+     "a cancel goes to the backend that the client had last"},
+    {Broken::cancel_anybody, "cancel-anybody", "a cancel goes to a backend of another client"},
+    {Broken::skip_cleaning, "skip-cleaning", "what a client leaves behind is not cleaned away"},
+    {Broken::commit_leftovers, "commit-leftovers",
+     "the open transaction of a client that has vanished is committed"},
+    {Broken::forget_settings, "forget-settings", "a backend is taken to have the right settings"},
+    {Broken::leftover_bytes, "leftover-bytes", "the last row of a backend goes to its next client"},
+    {Broken::swallow_error, "swallow-error", "an ErrorResponse is dropped"},
+    {Broken::answer_twice, "answer-twice", "a ReadyForQuery is sent twice"},
+    {Broken::lose_row, "lose-row", "a row is dropped"},
+    {Broken::wrong_status, "wrong-status", "ReadyForQuery always says that nothing is open"},
+    {Broken::ignore_queue_timeout, "ignore-queue-timeout", "who has waited too long is not told"},
+    {Broken::same_session_number, "same-session-number", "two sessions go by the same number"},
+    {Broken::forget_waiter, "forget-waiter", "a backend that was granted never arrives"},
+    {Broken::lend_lost, "lend-lost", "a backend that is gone stays in the pool"},
+}};
+
+std::optional<Broken> broken_by_name(std::string_view name);
+
+}  // namespace dwspool::sim

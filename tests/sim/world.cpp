@@ -1,0 +1,299 @@
+#include "sim/world.h"
+
+#include <algorithm>
+
+#include "dwspool/base/text.h"
+
+namespace dwspool::sim {
+namespace {
+
+constexpr std::uint64_t longest_run = 3000;  // steps before the schedule winds up
+constexpr std::uint64_t longest_wind_up = 30000;
+constexpr int longest_silence = 300;  // deadlines in a row with nothing else happening
+
+}  // namespace
+
+// Brings a CancelRequest to dwspool.
+struct World::Canceller final : Endpoint {
+  void on_bytes(std::string_view) override {}
+  void on_end(bool) override {
+    plug.close();
+    done = true;
+  }
+  Plug plug;
+  bool done = false;
+};
+
+World::World(Context& context)
+    : context_(context),
+      network_(context),
+      cluster_(context, context.random.between(1, 3)),
+      ledger_(cluster_.database(), context) {
+  configure();
+  shell_ = std::make_unique<Shell>(context_, network_, cluster_, shell_options_);
+  shell_->set_lend_watch([this](const Back& back) { watch_lend(back); });
+  cluster_.set_cancel_watch([this](const ServerProcess& p) { watch_cancel(p); });
+}
+
+World::~World() = default;
+
+void World::configure() {
+  Random& random = context_.random;
+  const auto seconds = [](std::size_t n) { return Duration(std::chrono::seconds(n)); };
+  const bool calm = random.chance(15);
+  const bool gauss = random.chance(30);
+  const std::size_t method = random.below(10);
+  for (std::size_t i = 0; i < cluster_.size(); ++i) {
+    Habits& habits = cluster_.habits(i);
+    habits.manners = gauss ? Manners::gauss : Manners::postgres;
+    habits.knows_3_51 = random.chance(70);
+    habits.reports_at_once = random.chance(50);
+    habits.method = method < 6   ? auth::ClientMethod::trust
+                    : method < 8 ? auth::ClientMethod::md5
+                                 : auth::ClientMethod::scram_sha_256;
+  }
+  const std::size_t mode = random.below(10);
+  client_options_.mode = mode < 6   ? PoolMode::automatic
+                         : mode < 8 ? PoolMode::session
+                                    : PoolMode::transaction;
+  client_options_.gauss = gauss;
+  client_options_.faults = !calm;
+  client_options_.refusals = !calm && random.chance(2);
+  client_options_.requests = random.between(2, 14);
+  clients_left_ = random.between(2, 6);
+
+  shell_options_.sessions.mode = client_options_.mode;
+  shell_options_.sessions.defer_begin = random.chance(80);
+  shell_options_.sessions.max_prepared_statements = random.chance(40) ? 2 : 200;
+  shell_options_.pool_size = static_cast<std::uint32_t>(random.between(1, 3));
+  shell_options_.reserve_size = random.chance(20) ? 1 : 0;
+  shell_options_.pool.has_reserve = shell_options_.reserve_size > 0;
+  shell_options_.pool.reserve_timeout = seconds(random.below(2));
+  shell_options_.pool.min_size = random.chance(30) ? 1 : 0;
+  shell_options_.pool.queue_timeout = seconds(random.between(1, 5));
+  shell_options_.pool.queue_notice = seconds(random.below(2));
+  shell_options_.pool.server_idle_timeout = seconds(random.below(4) * 5);
+  shell_options_.pool.server_lifetime = seconds(random.below(3) * 20);
+  shell_options_.connect_timeout = seconds(5);
+  weights_.cancels = random.chance(40) ? 100 : 0;
+  weights_.clock = random.chance(50) ? 150 : 20;
+  weights_.faults =
+      static_cast<unsigned>(random.chance(50) ? random.between(10, 60) : random.between(60, 300));
+  if (calm) {
+    // Nothing goes wrong, so that nothing may be said to have gone wrong.
+    weights_.faults = 0;
+    weights_.clock = 0;
+    shell_options_.pool_size = 8;
+    shell_options_.pool.queue_timeout = seconds(1000000);
+    shell_options_.connect_timeout = {};
+    // An idle backend that is closed takes nothing with it; a statement that is cancelled does.
+  }
+}
+
+void World::add_client() {
+  --clients_left_;
+  ++last_client_;
+  context_.note([&] { return "client " + std::to_string(last_client_) + " connects"; });
+  clients_.push_back(std::make_unique<Client>(context_, ledger_, cluster_.database(), last_client_,
+                                              client_options_, shell_->accept()));
+}
+
+void World::run() {
+  while (steps_ < longest_run) {
+    ++steps_;
+    if (!step()) break;
+  }
+  wind_up();
+  check_end();
+}
+
+// False when nobody has anything left to do.
+bool World::step() {
+  Random& random = context_.random;
+  if (clients_left_ > 0 && (clients_.empty() || (clients_.size() < 4 && random.chance(2)))) {
+    add_client();
+  }
+  if (clients_left_ == 0 && clients_.empty()) return false;
+  const std::size_t dice = random.below(10000);
+  if (dice < weights_.faults) {
+    fault();
+  } else if (dice < weights_.faults + weights_.cancels) {
+    send_cancel();
+  } else if (dice < weights_.faults + weights_.cancels + weights_.clock) {
+    const TimePoint next = shell_->next_deadline();
+    const bool jump = next != never && random.chance(40);
+    advance(jump ? next : context_.now + std::chrono::milliseconds(random.between(1, 400)));
+  } else if (!ordinary_event()) {
+    const TimePoint next = shell_->next_deadline();
+    if (next != never) {
+      advance(next);
+    } else if (clients_left_ > 0) {
+      add_client();
+    } else {
+      return false;
+    }
+  }
+  sweep();
+  return true;
+}
+
+// What goes on without anybody's ill will. False when nothing can.
+bool World::ordinary_event() {
+  streams_.clear();
+  processes_.clear();
+  actors_.clear();
+  connecting_.clear();
+  network_.collect(streams_);
+  cluster_.collect(processes_);
+  for (const auto& client : clients_) {
+    if (client->can_act(winding_up_)) actors_.push_back(client.get());
+  }
+  shell_->collect_connecting(connecting_, client_options_.faults && !winding_up_);
+  const std::size_t total =
+      streams_.size() + processes_.size() + actors_.size() + connecting_.size();
+  if (total == 0) return false;
+  std::size_t pick = context_.random.below(total);
+  if (pick < streams_.size()) {
+    Stream& stream = *streams_[pick];
+    context_.note([&] { return name(stream); });
+    network_.deliver(stream);
+    return true;
+  }
+  pick -= streams_.size();
+  if (pick < processes_.size()) {
+    context_.note(
+        [&] { return "process " + std::to_string(processes_[pick]->number()) + " works"; });
+    processes_[pick]->step();
+    return true;
+  }
+  pick -= processes_.size();
+  if (pick < actors_.size()) {
+    actors_[pick]->act(winding_up_);
+    return true;
+  }
+  context_.note([] { return std::string("a connection attempt or a derivation is over"); });
+  connecting_[pick - actors_.size()]();
+  return true;
+}
+
+std::string World::name(const Stream& stream) const {
+  for (const auto& wire : network_.wires()) {
+    for (unsigned side = 0; side < 2; ++side) {
+      if (&wire->streams[side] != &stream) continue;
+      return "wire " + std::to_string(wire->number) + " to side " + std::to_string(side) + ": " +
+             (stream.flight.empty() ? std::string("the end")
+                                    : "of " + message_types(stream.flight));
+    }
+  }
+  return "?";
+}
+
+void World::fault() {
+  Random& random = context_.random;
+  const std::size_t which = random.below(100);
+  if (which < 45) {
+    if (network_.wires().empty()) return;
+    Wire& wire = *network_.wires()[random.below(network_.wires().size())];
+    context_.note([&] { return "wire " + std::to_string(wire.number) + " breaks"; });
+    network_.cut(wire);
+  } else if (which < 60) {
+    const std::size_t coordinator = random.below(cluster_.size());
+    context_.note([&] { return "coordinator " + std::to_string(coordinator) + " crashes"; });
+    cluster_.crash(coordinator);
+    if (random.chance(60)) cluster_.restart(coordinator);
+  } else if (which < 75) {
+    auto& processes = cluster_.processes();
+    if (processes.empty()) return;
+    ServerProcess& process = *processes[random.below(processes.size())];
+    if (random.chance(30)) {
+      process.notice();
+      return;
+    }
+    context_.note([&] { return "process " + std::to_string(process.number()) + " is ended"; });
+    if (!process.gone()) process.terminate();
+  } else if (which < 80) {
+    context_.note([] { return std::string("a standby is promoted"); });
+    cluster_.begin_promotion();
+  } else if (which < 95) {
+    if (clients_.empty()) return;
+    clients_[random.below(clients_.size())]->vanish();
+  } else if (which < 97 && client_options_.refusals) {
+    cluster_.refuse_logins(cluster_.refusal().empty() ? "28P01" : "");
+  } else if (which == 99 && random.chance(30)) {
+    context_.note([] { return std::string("dwspool drains"); });
+    shell_->drain();
+  }
+  for (std::size_t i = 0; i < cluster_.size(); ++i) {
+    if (random.chance(30)) cluster_.restart(i);
+  }
+  if (which >= 80) cluster_.end_promotion();
+}
+
+void World::send_cancel() {
+  if (clients_.empty()) return;
+  Client& client = *clients_[context_.random.below(clients_.size())];
+  if (client.outstanding() == 0 && !context_.random.chance(20)) return;
+  const auto packet = client.cancel_packet();
+  if (!packet) return;
+  context_.note([&] { return "client " + std::to_string(client.number()) + " cancels"; });
+  auto canceller = std::make_unique<Canceller>();
+  canceller->plug = shell_->accept();
+  canceller->plug.attach(*canceller);
+  static_cast<void>(canceller->plug.send(context_, *packet));
+  cancellers_.push_back(std::move(canceller));
+}
+
+void World::advance(TimePoint to) {
+  context_.now = std::max(context_.now, to);
+  context_.note([&] {
+    const auto time = context_.now.time_since_epoch() - std::chrono::seconds(1000);
+    return "it is " +
+           std::to_string(std::chrono::duration_cast<std::chrono::milliseconds>(time).count()) +
+           " ms";
+  });
+  shell_->on_timer();
+  check_waits();
+}
+
+void World::sweep() {
+  shell_->sweep();
+  std::erase_if(clients_, [](const auto& client) { return client->gone(); });
+  std::erase_if(cancellers_, [](const auto& canceller) { return canceller->done; });
+  cluster_.sweep();
+  network_.sweep();
+}
+
+// Peace: everybody finishes what is under way, and leaves.
+void World::wind_up() {
+  context_.note([] { return std::string("--- peace"); });
+  winding_up_ = true;
+  cluster_.end_promotion();
+  cluster_.refuse_logins({});
+  for (std::size_t i = 0; i < cluster_.size(); ++i) cluster_.restart(i);
+  int silence = 0;
+  for (std::uint64_t i = 0; i < longest_wind_up; ++i) {
+    ++steps_;
+    if (ordinary_event()) {
+      silence = 0;
+    } else {
+      using pool::SlotState;
+      const pool::Pool& pool = shell_->pool();
+      const bool quiet = clients_.empty() && cancellers_.empty() && shell_->client_count() == 0 &&
+                         pool.count(SlotState::lent) + pool.count(SlotState::opening) +
+                                 pool.count(SlotState::cleaning) + pool.waiting() ==
+                             0;
+      if (quiet) return;
+      const TimePoint next = shell_->next_deadline();
+      if (next == never || ++silence > longest_silence) break;
+      advance(next);
+    }
+    sweep();
+  }
+  for (const auto& client : clients_) {
+    context_.violate("client " + std::to_string(client->number()) + " waits for an answer to " +
+                     std::to_string(client->outstanding()) + " requests, for ever");
+  }
+  context_.violate("it does not come to rest");
+}
+
+}  // namespace dwspool::sim
