@@ -106,7 +106,7 @@ void BackConn::read_some() {
         in_place ? in_.view() : std::string_view(worker.buffer(), kept + got.bytes);
     if (!process(view) || worker.find_backend(id) != this) return;
     in_.assign(view);
-    if (got.bytes < room || paused_) return;
+    if (got.bytes < room || paused_ || !socket_) return;
   }
 }
 
@@ -120,10 +120,11 @@ bool BackConn::process(std::string_view& in) {
     if (!answer.empty() && !send_raw(answer)) {
       opening_->login->on_lost("could not send to the server");
       on_login_failed();
-      return worker.find_backend(id) == this;
+    } else {
+      on_login_progress(need);
     }
-    on_login_progress(need);
     if (worker.find_backend(id) != this) return false;
+    if (state_ == State::opening && !opening_->login) in = {};  // of the connection before
     if (state_ == State::opening || in.empty()) return true;
   }
   if (cleaner_) return run_cleaner(cleaner_->on_server(in, worker.output()));

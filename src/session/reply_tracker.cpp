@@ -57,6 +57,7 @@ bool ReplyTracker::push(Reply reply) {
 void ReplyTracker::pop() {
   const Reply& done = entries_.front();
   if (is_request(done.kind) && !done.own) request_done();
+  if (done.kind == ReplyKind::execute) copy_took_sync_ = false;
   entries_.pop();
 }
 
@@ -103,6 +104,7 @@ void ReplyTracker::on_copy_in() {
       return;
     }
     if (entry.kind == ReplyKind::sync) {
+      copy_took_sync_ = copy_by_execute_;
       if (!entry.own) request_done();
       entries_.erase(i);
       unsynced_ = unsynced_ || copy_by_execute_;
@@ -122,14 +124,14 @@ void ReplyTracker::on_copy_sent() {
 
 void ReplyTracker::copy_end(bool by_error) {
   // Whether that Sync was read before or after the error cannot be told from here.
-  if (copy_in_ && copy_by_execute_ && by_error) in_doubt_ = true;
-  copy_in_ = false;
+  if (by_error && ((copy_in_ && copy_by_execute_) || copy_took_sync_)) in_doubt_ = true;
+  copy_in_ = copy_took_sync_ = false;
 }
 
 void ReplyTracker::clear() {
   entries_.clear();
   requests_ = 0;
-  unsynced_ = skipping_ = copy_in_ = copy_by_execute_ = in_doubt_ = false;
+  unsynced_ = skipping_ = copy_in_ = copy_by_execute_ = copy_took_sync_ = in_doubt_ = false;
 }
 
 }  // namespace dwspool::session

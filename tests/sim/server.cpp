@@ -141,7 +141,9 @@ bool ServerProcess::take_message() {
   if (!model_ && !auth_) return on_startup();
   const wire::FrameView view = wire::peek_frame(in_);
   if (view.status != wire::FrameStatus::complete) {
-    if (view.status == wire::FrameStatus::bad) context_->violate("a server was sent nonsense");
+    if (view.status == wire::FrameStatus::bad) {
+      context_->violate("process " + std::to_string(number_) + " was sent nonsense: " + in_);
+    }
     if (ended_) finish();
     return false;
   }

@@ -45,10 +45,11 @@ bool Back::process(std::string_view& in) {
     if (!answer.empty() && !send_raw(answer)) {
       opening_->login->on_lost("could not send to the server");
       on_login_failed();
-      return shell.find_backend(id) == this;
+    } else {
+      on_login_progress(need);
     }
-    on_login_progress(need);
     if (shell.find_backend(id) != this) return false;
+    if (state_ == State::opening && !opening_->login) in = {};  // of the connection before
     if (state_ == State::opening || in.empty()) return true;
   }
   if (cleaner_) return run_cleaner(cleaner_->on_server(in, shell.output_));

@@ -158,6 +158,7 @@ class ReplyTracker {
   bool skipping_ = false;
   bool copy_in_ = false;
   bool copy_by_execute_ = false;
+  bool copy_took_sync_ = false;  // the COPY at the head, of the extended protocol
   bool in_doubt_ = false;
 };
 
