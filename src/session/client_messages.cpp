@@ -60,7 +60,7 @@ Next Session::on_client(std::string_view& in, Output& out) {
     }
     if (client_stream_left_ > 0) {
       const std::size_t piece = std::min(client_stream_left_, in.size());
-      if (backend_ != nullptr) forward(in.substr(0, piece), out);
+      if (backend_ != nullptr && !client_stream_dropped_) forward(in.substr(0, piece), out);
       in.remove_prefix(piece);
       client_stream_left_ -= piece;
       if (client_stream_left_ > 0) return Next::need_input;
@@ -386,17 +386,21 @@ Next Session::on_client_partial(const wire::FrameView& view, std::string_view& i
     progressed = false;
     return Next::need_input;
   }
-  const auto drop = [&] {
+  const auto go_on = [&](bool dropped) {
     client_stream_left_ = view.total - in.size();
+    client_stream_dropped_ = dropped;
     in = {};
     return Next::need_input;
   };
-  if (view.type == fe::copy_data) {
-    if (backend_ != nullptr && !skip_to_sync_) forward(in, out);
-    return drop();
-  }
+  const auto pass = [&] { return go_on(false); };
+  const auto drop = [&] { return go_on(true); };
   if (skip_to_sync_) return drop();
-  if (backend_ == nullptr) {
+  if (view.type == fe::copy_data) {
+    if (backend_ == nullptr) return drop();
+    forward(in, out);
+    return pass();
+  }
+  if (backend_ == nullptr || failure_ || lost_transaction_) {
     if (failure_ || lost_transaction_) {
       const wire::Frame front{view.type, in};
       bool consumed = true;
@@ -425,12 +429,12 @@ Next Session::on_client_partial(const wire::FrameView& view, std::string_view& i
       if (backend_->replies.skipping() || backend_->replies.copy_in()) {
         push(ReplyKind::bind);
         forward(in, out);
-        return drop();
+        return pass();
       }
       flush_deferred_begin(false, out);
       work_sent_ = true;
       on_bind(in, view.total, out);
-      return drop();
+      return pass();
     case fe::query:
     case fe::parse: {
       // Too large to be read as a whole: whatever it does binds the session.
@@ -455,7 +459,7 @@ Next Session::on_client_partial(const wire::FrameView& view, std::string_view& i
   }
   work_sent_ = true;
   forward(in, out);
-  return drop();
+  return pass();
 }
 
 }  // namespace dwspool::session

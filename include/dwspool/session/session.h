@@ -253,6 +253,7 @@ class Session {
   bool discarded_ = false;   // DISCARD ALL was done in the present request
   bool ready_held_ = false;  // its ReadyForQuery waits for the start-up settings
   bool server_stream_own_ = false;
+  bool client_stream_dropped_ = false;
   std::uint8_t sync_pending_ = 0;
   std::uint8_t lost_while_syncing_ = 0;
   std::uint32_t pins_ = 0;
