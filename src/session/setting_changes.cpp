@@ -66,7 +66,11 @@ SettingChanges::Ended SettingChanges::on_transaction_end() {
     ended.changes.clear();
   } else if (rolled_back_ || savepoints_) {
     ended.unclear = !ended.changes.empty();
-    ended.changes.clear();
+    // A RESET may have gone behind the start-up packet: what that asked for is made again.
+    std::erase_if(ended.changes, [](const SettingChange& change) {
+      return change.kind != Kind::reset_raw && change.kind != Kind::reset_all_raw;
+    });
+    if (!ended.changes.empty()) ended.changes.push_back({Kind::unclear, {}, {}});
   }
   committed_ = rolled_back_ = failed_ = savepoints_ = false;
   return ended;

@@ -49,8 +49,10 @@ class SettingChanges {
 
   // The transaction is over.
   struct Ended {
-    bool unclear = false;                // which of the changes hold cannot be told
-    std::vector<SettingChange> changes;  // what holds; `unclear` among them: see there
+    bool unclear = false;  // which of the changes hold cannot be told
+    // What holds; `unclear` among them: see there. When all is unclear, the RESETs alone: what the
+    // start-up packet asked for is to be made again.
+    std::vector<SettingChange> changes;
   };
   Ended on_transaction_end();
 
