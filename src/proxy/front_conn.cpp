@@ -397,7 +397,7 @@ void FrontConn::drain() {
   if (next != Next::need_input) static_cast<void>(run(next, nothing));
 }
 
-void FrontConn::cancel(std::function<void()> done) {
+void FrontConn::cancel(const std::function<void()>& done) {
   if (waiting_) {
     pool_->pool.abandon(id_, worker_.now());
     waiting_ = false;
@@ -417,7 +417,7 @@ void FrontConn::cancel(std::function<void()> done) {
     done();  // what it meant has ended
     return;
   }
-  backend_->cancel(answered_, std::move(done));
+  backend_->cancel(answered_, done);
 }
 
 }  // namespace dwspool::proxy

@@ -373,9 +373,9 @@ void Worker::forward_cancel(const wire::CancelRequest& request, ClientId request
   });
 }
 
-void Worker::cancel_here(ClientId target, std::function<void()> done) const {
+void Worker::cancel_here(ClientId target, const std::function<void()>& done) const {
   if (FrontConn* client = find_client(target)) {
-    client->cancel(std::move(done));
+    client->cancel(done);
   } else {
     done();
   }

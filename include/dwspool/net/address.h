@@ -40,7 +40,7 @@ class Address {
     sockaddr_in6 v6;
     sockaddr_un local;
   };
-  Storage storage_;
+  Storage storage_{};
   socklen_t size_ = 0;
 };
 

@@ -48,7 +48,7 @@ class FrontConn final : public net::Socket::Handler {
   void drain();
   void on_login_timeout();
   // Somebody asks to cancel what this client runs. `done` is called when that has been seen to.
-  void cancel(std::function<void()> done);
+  void cancel(const std::function<void()>& done);
   // Ends the connection now. Destroys *this.
   void destroy();
   // The request to cancel that this connection brought has been passed on.

@@ -125,7 +125,7 @@ class Worker {
   bool adopt(const std::string& key, BackendTransfer& transfer);
   // To the workers that were refused a place of this pool: ask again.
   void announce_free_slot(const std::string& key, const std::vector<std::size_t>& workers);
-  void cancel_here(ClientId target, std::function<void()> done) const;
+  void cancel_here(ClientId target, const std::function<void()>& done) const;
   void expire(TimePoint time);
   void drop_unused_pools();
   void check_drained();
