@@ -52,12 +52,23 @@ bool BackConn::send_cancel(std::function<void(bool sent)> done) {
   return true;
 }
 
-void BackConn::on_cancel_finished() {
+void BackConn::on_cancel_finished(bool dealt_with) {
   --cancels_in_flight_;
+  cancel_lost_ = cancel_lost_ || !dealt_with;
   if (cancels_in_flight_ > 0 || state_ != State::cleaning || cleaner_) return;
+  static_cast<void>(cleaned());
+}
+
+// False when *this is gone.
+bool BackConn::cleaned() {
+  if (cancel_lost_) {
+    lost("a request to cancel may still be on its way to it");
+    return false;
+  }
   state_ = State::ready;
   pool_.pool.on_cleaned(slot_, pool_.slots->foreign_wait(worker_.index()), worker_.now());
   worker_.touch(pool_);
+  return true;
 }
 
 // --- The socket ----------------------------------------------------------------------------------
@@ -257,7 +268,7 @@ void BackConn::take_back(bool abandoned) {
   client_ = nullptr;
   if (paused_) pause_reading(false);
   Worker& worker = worker_;
-  if (broken_ || core_.retire) {
+  if (broken_ || core_.retire || cancel_lost_) {
     pool_.pool.on_lost(slot_, worker.now());
     worker.touch(pool_);
     worker.remove_backend(id_);
@@ -299,10 +310,7 @@ bool BackConn::run_cleaner(session::Cleaner::State state) {
   cleaner_.reset();
   deadline_ = never;
   if (cancels_in_flight_ > 0) return true;  // on_cancel_finished goes on
-  state_ = State::ready;
-  pool_.pool.on_cleaned(slot_, pool_.slots->foreign_wait(worker.index()), worker.now());
-  worker.touch(pool_);
-  return true;
+  return cleaned();
 }
 
 void BackConn::on_deadline() {

@@ -26,7 +26,7 @@ std::uint16_t port_of(const net::Address& server) {
 }  // namespace
 
 CancelSender::CancelSender(net::Loop& loop, const net::Address& server, const wire::KeyData& key,
-                           std::function<void(bool sent)> done)
+                           std::function<void(bool sent, bool dealt_with)> done)
     : loop_(loop),
       packet_(wire::write_cancel_request(key.pid, key.secret)),
       done_(std::move(done)),
@@ -43,23 +43,25 @@ void CancelSender::on_connected(UniqueFd fd) {
   }
   socket_ = std::make_unique<net::Socket>(loop_, std::move(fd), *this);
   const Slice slice{packet_.data(), packet_.size()};
-  if (socket_->send(&slice, 1).bytes != packet_.size()) {
+  sent_ = socket_->send(&slice, 1).bytes == packet_.size();
+  if (!sent_) {
     finish();
     return;
   }
-  sent_ = true;
   socket_->watch(true, false);
 }
 
 void CancelSender::on_ready(bool /*readable*/, bool /*writable*/) {
   char rest[16];  // NOLINT(modernize-avoid-c-arrays)
   const net::IoResult got = socket_->receive(rest, sizeof(rest));
-  if (got.status != net::IoResult::Status::would_block) finish();
+  if (got.status == net::IoResult::Status::would_block) return;
+  answered_ = got.status != net::IoResult::Status::failed;
+  finish();
 }
 
 void CancelSender::finish() {
-  const std::function<void(bool)> done = std::move(done_);
-  done(sent_);
+  const std::function<void(bool, bool)> done = std::move(done_);
+  done(sent_, answered_ || !sent_);
 }
 
 }  // namespace dwspool::proxy

@@ -386,10 +386,12 @@ void Worker::send_cancel(BackendId backend, const net::Address& server, const wi
   cancels_.emplace_back();
   const auto place = std::prev(cancels_.end());
   *place = std::make_unique<CancelSender>(
-      loop_, server, key, [this, backend, place, done = std::move(done)](bool sent) {
+      loop_, server, key,
+      [this, backend, place, done = std::move(done)](bool sent, bool dealt_with) {
         const std::unique_ptr<CancelSender> finished = std::move(*place);
         cancels_.erase(place);
-        if (BackConn* connection = find_backend(backend)) connection->on_cancel_finished();
+        if (BackConn* connection = find_backend(backend))
+          connection->on_cancel_finished(dealt_with);
         done(sent);
         settle();
       });

@@ -73,7 +73,8 @@ class BackConn final : public net::Socket::Handler {
   // have been dealt with. `done` is called then. `request` numbers what its client means: one
   // cancel at a time is enough for that.
   void cancel(std::uint64_t request, const std::function<void()>& done);
-  void on_cancel_finished();
+  // `dealt_with`: it cannot hit anything any more.
+  void on_cancel_finished(bool dealt_with);
 
   // --- From the worker ---
   void on_deadline();
@@ -111,6 +112,7 @@ class BackConn final : public net::Socket::Handler {
   bool process(std::string_view& in);
   void on_idle_bytes(std::string_view& in);
   bool run_cleaner(session::Cleaner::State state);
+  bool cleaned();
   void lost(const std::string& cause);
   bool flush_out();
   void update_interest();
@@ -137,6 +139,7 @@ class BackConn final : public net::Socket::Handler {
   bool broken_ = false;  // a send has failed; to be dealt with at the next step
   bool counted_open_ = false;
   int cancels_in_flight_ = 0;
+  bool cancel_lost_ = false;  // one may arrive whenever it likes: nobody else may be hit by it
   std::uint64_t cancelled_request_ = 0;  // the last one
 
   // While opening:

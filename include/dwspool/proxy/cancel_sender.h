@@ -23,9 +23,9 @@ class CancelSender final : public net::Socket::Handler {
  public:
   // `server`: where the backend's own connection goes to, since a name may have other addresses
   // by now. `done` is called once, whatever becomes of it, within a few seconds; it may destroy
-  // the sender.
+  // the sender. `dealt_with`: it will not take effect any more.
   CancelSender(net::Loop& loop, const net::Address& server, const wire::KeyData& key,
-               std::function<void(bool sent)> done);
+               std::function<void(bool sent, bool dealt_with)> done);
   CancelSender(const CancelSender&) = delete;
   CancelSender& operator=(const CancelSender&) = delete;
 
@@ -37,8 +37,9 @@ class CancelSender final : public net::Socket::Handler {
 
   net::Loop& loop_;
   std::string packet_;
-  std::function<void(bool)> done_;
+  std::function<void(bool, bool)> done_;
   bool sent_ = false;
+  bool answered_ = false;  // by the server's end of the connection
   net::Timer timer_;
   std::unique_ptr<net::Socket> socket_;
   net::Connector connector_;
