@@ -286,7 +286,9 @@ void Session::note_statement(const sql::Statement& statement, Output& out) {
   }
   if (pins_ != 0) {
     const auto take_back = [&](sql::Effect by, sql::Effect what) {
-      if (effects.has(by) && !effects.has(what)) unpins_ |= bits(what);
+      if (!effects.has(by) || effects.has(what)) return;
+      unpins_ |= bits(what);
+      unpin_request_ = next_request();
     };
     take_back(sql::Effect::unlistens_all, sql::Effect::listens);
     take_back(sql::Effect::deallocates_all, sql::Effect::prepares);
@@ -401,6 +403,12 @@ Next Session::on_client_partial(const wire::FrameView& view, std::string_view& i
     return pass();
   }
   if (backend_ == nullptr || failure_ || lost_transaction_) {
+    if (view.type == fe::bind && !wire::read_bind_prefix(in.substr(wire::header_size))) {
+      if (in.size() > bind_names_limit) return protocol_violation("invalid Bind message", out);
+      progressed = false;
+      client_wanted_ = in.size() + 1;
+      return Next::need_input;
+    }
     if (failure_ || lost_transaction_) {
       const wire::Frame front{view.type, in};
       bool consumed = true;
@@ -410,11 +418,6 @@ Next Session::on_client_partial(const wire::FrameView& view, std::string_view& i
         on_extended_locally(front, out, consumed);
       }
       return drop();
-    }
-    if (view.type == fe::bind && !wire::read_bind_prefix(in.substr(wire::header_size))) {
-      progressed = false;
-      client_wanted_ = in.size() + 1;
-      return Next::need_input;
     }
     return need_backend(progressed);
   }

@@ -159,9 +159,11 @@ bool Session::ends_by_name(const wire::Frame& frame) const {
   return known != nullptr && ends_transaction((*known)->query);
 }
 
-// Some drivers prepare COMMIT and ROLLBACK under names. False when the name is taken.
+// Some drivers prepare COMMIT and ROLLBACK under names. False when the name is taken, or cannot be
+// followed to a backend.
 bool Session::keep_statement(const wire::ParseMessage& message) {
   if (message.name.empty()) return true;
+  if (context_->config.mode == PoolMode::session) return false;
   if (!statements_) statements_ = std::make_unique<ClientStatements>();
   if (statements_->find(message.name) != nullptr) return false;
   const std::string scope = wanted_->empty() ? std::string() : session::statement_scope(*wanted_);
@@ -193,7 +195,8 @@ Next Session::on_extended_locally(const wire::Frame& frame, Output& out, bool& c
     return Next::need_input;
   }
   if (local_rollback_ && !lost_transaction_ && begins_another(frame)) {
-    return need_backend(consumed);  // the transaction is over; what is behind its end runs
+    local_rollback_ = false;  // the transaction is over; what is behind its end runs
+    return backend_ == nullptr ? need_backend(consumed) : on_extended(frame, out, consumed);
   }
   if (lost_transaction_ || local_rollback_) {
     switch (frame.type) {

@@ -128,6 +128,14 @@ void ReplyTracker::copy_end(bool by_error) {
   copy_in_ = copy_took_sync_ = false;
 }
 
+bool ReplyTracker::owes_unnamed_parse() const {
+  for (std::size_t i = 0; i < entries_.size(); ++i) {
+    const Reply& entry = entries_[i];
+    if (entry.kind == ReplyKind::parse && entry.tag == 0 && !entry.own) return true;
+  }
+  return false;
+}
+
 void ReplyTracker::clear() {
   entries_.clear();
   requests_ = 0;

@@ -231,13 +231,14 @@ std::uint32_t Session::drop_replies() {
   std::uint32_t requests = 0;
   std::size_t statements = 0;
   std::size_t names = 0;
+  bool unnamed = false;
   ReplyTracker& replies = backend_->replies;
   replies.on_error([&](const Reply& reply) {
     if (settles_statement(reply)) ++statements;
     if (reply.named) ++names;
     if (reply.refused && specials_) specials_->refused.pop();
     if (reply.own) return;
-    if (reply.kind == ReplyKind::parse && reply.tag == 0) drop_unnamed();
+    unnamed = unnamed || (reply.kind == ReplyKind::parse && reply.tag == 0);
     if (reply.kind == ReplyKind::query || reply.kind == ReplyKind::function ||
         reply.kind == ReplyKind::local_deallocate) {
       ++requests;
@@ -246,6 +247,8 @@ std::uint32_t Session::drop_replies() {
       }
     }
   });
+  // What is remembered of the unnamed statement is that of the last Parse, which may be another.
+  if (unnamed && !replies.owes_unnamed_parse()) drop_unnamed();
   backend_->statements.undo(statements);
   if (statements_) statements_->undo(names);
   return requests;
@@ -282,12 +285,17 @@ Next Session::on_ready_for_query(const wire::Frame& frame, Output& out) {
   begin_sent_ = false;
   // A COMMIT may have been sent behind what was answered. One that was answered, or skipped behind
   // an error, leaves no doubt about a transaction that is open now.
-  if (may_commit_request_ <= replies.requests_done()) may_have_committed_ = false;
+  if (may_commit_request_ <= replies.requests_done()) {
+    chained_ = chained_ || (may_have_committed_ && *status != wire::TxStatus::idle);
+    may_have_committed_ = false;
+  }
   if (setting_changes_ && !setting_changes_->answered(replies.requests_done(), request_failed_)) {
     bind_settings();
   }
-  if (!request_failed_ && unpins_ != 0) pins_ &= ~unpins_;
-  unpins_ = 0;
+  if (unpins_ != 0 && unpin_request_ <= replies.requests_done()) {
+    if (!request_failed_) pins_ &= ~unpins_;
+    unpins_ = 0;
+  }
   request_failed_ = false;
   if (*status == wire::TxStatus::idle) {
     if (!lost_transaction_) ++out.transactions;
@@ -380,6 +388,7 @@ Next Session::on_parameter_status(const wire::Frame& frame, Output& out) {
 
 void Session::on_transaction_end() {
   work_sent_ = !backend_->replies.empty();  // pipelined behind it
+  chained_ = false;
   // Portals end with their transaction; one that was bound behind it has its answer to come.
   if (specials_ && backend_->replies.empty()) specials_->portals.clear();
   watch_tags_ = watch_tags_ && !backend_->replies.empty();

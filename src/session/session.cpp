@@ -75,7 +75,8 @@ void Session::send_welcome(Output& out) {
 Next Session::on_granted(Backend& backend, Output& out) {
   backend_ = &backend;
   backend_->dirty = backend_->retire = false;
-  may_commit_request_ = last_pin_ = discard_request_ = 0;  // requests are counted by backend
+  may_commit_request_ = last_pin_ = discard_request_ = unpin_request_ = 0;
+  chained_ = false;  // requests are counted by backend
   // Pointers differ although the sets are equal only behind a hand-over between workers.
   if (!same(backend_->applied, wanted_)) return begin_sync(out);
   return finish_attach(out);
@@ -238,7 +239,7 @@ Backend* Session::part() {
     // What is under way may yet change the session's settings, unseen by anybody.
     if (stateful || state_ == SessionState::syncing || !left->replies.quiet()) left->dirty = true;
     // What was set in a transaction that is open ends with it; but that may have been another one.
-    const bool changed = (setting_changes_ && setting_changes_->watches()) ||
+    const bool changed = chained_ || (setting_changes_ && setting_changes_->watches()) ||
                          (reported_mark_ && left->reported != reported_mark_);
     if (changed && left->status != wire::TxStatus::idle) left->dirty = true;
     // A message that will never be complete: the server would wait for the rest.
@@ -294,13 +295,14 @@ Next Session::on_backend_lost(std::string_view cause, Output& out) {
   const std::size_t owed = lost.replies.requests_owed();
   const bool unsynced = lost.replies.unsynced();
   const bool transaction_goes_on = in_transaction && outcome != retry::Outcome::in_doubt;
-  lost_transaction_ = transaction_goes_on;
+  // One that was lost before stays lost, if this backend has heard nothing of the client's.
+  lost_transaction_ = transaction_goes_on || (lost_transaction_ && owed == 0 && !unsynced);
   session_ended_ = stateful;
   // A BEGIN that was not sent is not lost: it goes with the next backend.
   if (stateful || owed > 0 || unsynced) deferred_begin_.clear();
   setting_changes_.reset();
   specials_.reset();
-  begin_sent_ = begin_failed_ = work_sent_ = may_have_committed_ = false;
+  begin_sent_ = begin_failed_ = work_sent_ = may_have_committed_ = discarded_ = false;
   pins_ = unpins_ = 0;
   drop_unnamed();
   if (statements_) statements_->undo_all();

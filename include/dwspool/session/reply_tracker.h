@@ -103,6 +103,9 @@ class ReplyTracker {
   // be answered as number requests_done() + requests_owed() + 1.
   std::uint64_t requests_done() const { return requests_done_; }
 
+  // Whether the answer to a Parse without a name is to come.
+  bool owes_unnamed_parse() const;
+
   void set_head_tag(std::uint64_t tag) { entries_.front().tag = tag; }
 
   // The answer to the head has come in full.

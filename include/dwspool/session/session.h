@@ -246,6 +246,7 @@ class Session {
   bool begin_sent_ = false;          // the deferred BEGIN went out with the present request
   bool begin_failed_ = false;        // ... and was refused by the server
   bool may_have_committed_ = false;  // something that can commit was sent in this transaction
+  bool chained_ = false;             // ... and perhaps did, since a transaction is open again
   bool may_commit_by_name_ = false;  // a prepared statement that is not followed can do so
   bool work_sent_ = false;           // something was sent since the last transaction boundary
   bool session_ended_ = false;       // session state is lost: 57P01 at the next message
@@ -257,7 +258,8 @@ class Session {
   std::uint8_t sync_pending_ = 0;
   std::uint8_t lost_while_syncing_ = 0;
   std::uint32_t pins_ = 0;
-  std::uint32_t unpins_ = 0;              // taken back when the present request succeeds
+  std::uint32_t unpins_ = 0;              // taken back when the request succeeds ...
+  std::uint64_t unpin_request_ = 0;       // ... that has this number
   std::uint64_t may_commit_request_ = 0;  // the last request that can
   std::uint64_t discard_request_ = 0;     // the last request with DISCARD ALL in it
   std::uint64_t last_pin_ = 0;            // the request that added to pins_ last

@@ -292,6 +292,26 @@ TEST_CASE("a SET in the extended protocol is followed") {
   script.client(query("select 1")).grant(other).to_server("Q:SET \"work_mem\" TO '1MB'");
 }
 
+TEST_CASE("an error does not make forgotten what was parsed behind it") {
+  SessionScript script;
+  script.logged_in();
+  script.client(parse("", "select 1/0") + bind("", "") + execute() + sync()).grant();
+  SUBCASE("a SET") {
+    script.client(parse("", "set work_mem to '1MB'"));
+    script.server(message('1') + message('2') + error("22012") + ready('I'));
+    script.client(bind("", "") + execute() + sync());
+    script.server(message('1') + message('2') + complete("SET") + ready('I'));
+    script.expect(Next::release);
+    CHECK(script.session().wanted_settings()->find("work_mem") != nullptr);
+  }
+  SUBCASE("a COMMIT") {
+    script.client(parse("", "begin") + bind("", "") + execute() + parse("", "commit"));
+    script.server(message('1') + message('2') + error("22012") + ready('I'));
+    script.client(bind("", "") + execute() + sync());
+    script.lose_backend().to_client("1 2 E:22012 Z:I E:08007 Z:I");
+  }
+}
+
 TEST_CASE("a SET that was only bound is not") {
   SessionScript script;
   script.logged_in();

@@ -87,6 +87,20 @@ TEST_CASE("a BEGIN that is held back survives the loss of a backend that never h
   CHECK(script.session().client_status() == wire::TxStatus::in_transaction);
 }
 
+TEST_CASE("a lost transaction stays lost when the next backend is lost as well") {
+  SessionScript script;
+  script.logged_in();
+  script.client(query("set search_path to a")).grant();
+  script.server(complete("SET") + ready('I')).to_client("C:SET Z:I").expect(Next::release);
+  script.client(query("begin") + query("select 1"));
+  script.acquire_fails("08006").to_client("C:BEGIN Z:T E:08006 Z:E");
+  session::Backend other = script.make_backend();
+  script.client(query("commit; select 3")).grant(other);
+  // The goodbye comes in the same breath as the settings are made.
+  script.server(complete("SET") + ready('I') + error("57P01", "goodbye", "FATAL"));
+  CHECK(script.session().client_status() == wire::TxStatus::failed);
+}
+
 TEST_CASE("what is pipelined behind the end of a lost transaction runs") {
   SessionScript script;
   script.logged_in();

@@ -233,6 +233,32 @@ TEST_CASE("what bound the session can be taken back") {
   script.expect(Next::release);
 }
 
+TEST_CASE("what takes a binding back must have worked itself, not what came before it") {
+  SessionScript script;
+  script.logged_in();
+  script.client(query("select pg_advisory_lock(1)")).grant();
+  script.server(complete("SELECT 1") + ready('I')).expect(Next::need_input);
+  script.client(query("select 1") + query("select pg_advisory_unlock_all()"));
+  script.server(complete("SELECT 1") + ready('I'));
+  CHECK(script.session().pins() != 0);
+  script.server(error("57014") + ready('I')).expect(Next::need_input);
+  CHECK(script.session().pins() != 0);
+  script.client(query("select pg_advisory_unlock_all()"));
+  script.server(complete("SELECT 1") + ready('I')).expect(Next::release);
+}
+
+TEST_CASE("DISCARD ALL that was not answered is forgotten with its backend") {
+  SessionScript script;
+  script.logged_in();
+  script.client(query("discard all")).grant();
+  script.server(complete("DISCARD ALL")).lose_backend();
+  script.to_client("C:DISCARD ALL E:08007 Z:I");
+  session::Backend other = script.make_backend();
+  script.client(query("set timezone to 'PRC'")).grant(other);
+  script.server(complete("SET") + parameter("TimeZone", "PRC") + ready('I'));
+  script.to_client("C:SET S:TimeZone=PRC Z:I").expect(Next::release);
+}
+
 TEST_CASE("DISCARD ALL frees the session, which keeps what its start-up packet asked for") {
   SessionScript script(PoolMode::automatic, startup("timezone", "'PRC'"));
   script.logged_in();
