@@ -28,7 +28,6 @@ enum class Broken : std::uint8_t {
   lose_row,
   wrong_status,
   ignore_queue_timeout,
-  same_session_number,
   forget_waiter,
   lend_lost,
 };
@@ -39,7 +38,7 @@ struct BrokenName {
   std::string_view what;
 };
 
-inline constexpr std::array<BrokenName, 20> broken_names = {{
+inline constexpr std::array<BrokenName, 19> broken_names = {{
     {Broken::ack_on_command_complete, "ack-on-command-complete",
      "CommandComplete is taken for the end of a request"},
     {Broken::definite_after_commit, "definite-after-commit",
@@ -63,7 +62,6 @@ inline constexpr std::array<BrokenName, 20> broken_names = {{
     {Broken::lose_row, "lose-row", "a row is dropped"},
     {Broken::wrong_status, "wrong-status", "ReadyForQuery always says that nothing is open"},
     {Broken::ignore_queue_timeout, "ignore-queue-timeout", "who has waited too long is not told"},
-    {Broken::same_session_number, "same-session-number", "two sessions go by the same number"},
     {Broken::forget_waiter, "forget-waiter", "a backend that was granted never arrives"},
     {Broken::lend_lost, "lend-lost", "a backend that is gone stays in the pool"},
 }};

@@ -30,7 +30,9 @@ void World::watch_lend(const Back& back) {
   if (core.status != wire::TxStatus::idle) violate("in a transaction");
   if (core.dirty || core.retire) violate("although it is not clean");
   const ServerProcess* process = cluster_.behind(back.plug());
-  if (process == nullptr || !process->logged_in()) return;  // dead, and nobody knows yet
+  if (process == nullptr || !process->logged_in() || back.plug().broken()) {
+    return;  // dead, and nobody knows yet
+  }
   if (!back.input_left().empty() && back.input_left().front() != 'N') {
     violate("with a message read by half");
   }
@@ -63,7 +65,14 @@ void World::watch_lend(const Back& back) {
 
 // A cancel hits what its client runs, or what a client has left behind, and nothing else.
 void World::watch_cancel(const ServerProcess& process) {
-  const auto innocent = [&](const Client& client) { return !client.gone() && !client.cancelled(); };
+  // What has lost its connection to dwspool is left behind, even if it does not know yet.
+  const auto innocent = [&](const Client& client) {
+    bool connected = false;
+    shell_->for_each_client([&](Front& front) {
+      connected = connected || (front.plug() && front.plug().wire() == client.plug().wire());
+    });
+    return connected && !client.cancelled();
+  };
   if (process.running() >= rows_per_client) {
     for (const auto& client : clients_) {
       if (client->number() == process.running() / rows_per_client && innocent(*client)) {
@@ -123,8 +132,9 @@ void World::check_end() {
   }
 }
 
-Outcome run_schedule(std::uint64_t seed, Broken broken, bool with_trace) {
-  Context context(seed, broken);
+Outcome run_schedule(const Schedule& schedule, bool with_trace) {
+  Context context(schedule.seed, schedule.broken);
+  context.long_schedules = schedule.long_one;
   if (with_trace) context.trace.enable();
   Outcome outcome;
   try {

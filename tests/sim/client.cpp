@@ -11,13 +11,6 @@ namespace dwspool::sim {
 
 namespace be = wire::backend;
 
-void Ledger::set(std::uint64_t number, Fate fate) {
-  fates_[number] = fate;
-  if (fate == Fate::acked && !rows_->contains(number)) {
-    context_->violate("row " + std::to_string(number) + " was acknowledged and is not there");
-  }
-}
-
 Client::Client(Context& context, Ledger& ledger, const Rows& rows, std::uint64_t number,
                const ClientOptions& options, Plug plug)
     : context_(context),
@@ -291,11 +284,11 @@ void Client::on_complete(std::string_view tag) {
   request.copied = request.copied || request.copying;
   request.copying = false;
   if (expected.tag != tag) complain("got " + std::string(tag) + ", expected " + expected.tag);
-  const bool own_business =
-      options_.mode == PoolMode::transaction && current.statement.op == Op::show;
   // A row in doubt may come into being at any time.
   const Statement* portal = current.kind == PieceKind::execute ? model_.portal() : nullptr;
   const Statement& run = portal != nullptr ? *portal : current.statement;
+  const bool own_business =
+      (options_.mode == PoolMode::transaction || settings_unclear_) && run.op == Op::show;
   const bool in_doubt = run.op == Op::select_row && ledger_.fate(run.number) == Fate::unknown;
   if (expected.row.has_value() != request.row.has_value() ||
       (expected.row && *expected.row != *request.row && !own_business && !in_doubt)) {
@@ -340,8 +333,13 @@ bool Client::expects_error(const std::string& sqlstate) {
     const Answer answer = next_answer();
     const Op op = read_statement(current.text).op;
     const bool ends = op == Op::commit || op == Op::rollback;
-    const bool named = current.kind == PieceKind::parse && !current.name.empty();
-    if (was_failed && sqlstate == "25P02" && (!ends || named)) {
+    const bool named = !current.name.empty();
+    if (options_.faults && sqlstate == "26000" && current.name.empty() &&
+        current.kind != PieceKind::parse) {
+      return true;  // the unnamed statement goes with a backend that is lost
+    }
+    const bool refused = sqlstate == "25P02" || (named && sqlstate == "26000");
+    if (was_failed && refused && (!ends || named)) {
       return true;  // it may have to be prepared on another backend first, which is refused
     }
     if (!answer.ok()) {
@@ -370,12 +368,14 @@ void Client::on_error(std::string_view body) {
   Request& request = requests_.front();
   if (request.failed) complain("got two errors for one request: " + sqlstate);
   request.failed = true;
+  plans_unnamed_ = false;
   context_.note([&] {
     return "client " + std::to_string(number_) + " gets " + sqlstate + ' ' +
            std::string(fields.message);
   });
   const SessionModel before = model_;
   if (expects_error(sqlstate)) {
+    if (sqlstate == "26000") model_.close_statement("");
     model_.fail();
     return;
   }
@@ -388,8 +388,11 @@ void Client::on_error(std::string_view body) {
              (request.at < request.pieces.size() ? request.pieces[request.at].text : "the end"));
   }
   request.by_dwspool = !cancel;
-  plans_unnamed_ = false;
   request.unknown = sqlstate == "08007";
+  // What a COMMIT in the middle of it has made of the settings is as unknown as all else.
+  // The same goes for one whose request has begun another transaction: dwspool carries settings
+  // when no transaction is open.
+  settings_unclear_ = settings_unclear_ || chained_ || (request.unknown && request.at > 0);
   if (sqlstate == "57P01") dying_ = true;
   if (request.copying && !request.simple) {
     // How many ReadyForQuery follow nobody can tell: the Sync behind Execute may have been read
@@ -438,62 +441,15 @@ void Client::on_ready(std::string_view body) {
     complain(std::string("is told status ") + static_cast<char>(*status) +
              " with an error of dwspool's, expected " + static_cast<char>(model_.status()));
   }
+  const bool in_block_after = model_.in_block();
   settle_writes(request);
   requests_.pop_front();
   committed_.clear();
-  in_block_ = model_.in_block();
+  for (const Piece& sent : request.pieces) {
+    chained_ = in_block_after && (chained_ || sent.statement.op == Op::commit);
+  }
+  in_block_ = in_block_after;
   if (requests_.empty()) planned_block_ = in_block_;
-}
-
-// The request is over, and with it perhaps the transaction: what is known about its rows now.
-void Client::settle_writes(const Request& request) {
-  if (request.unknown) {
-    for (const std::uint64_t row : committed_) ledger_.set(row, Fate::unknown);
-    for (const std::uint64_t row : open_writes_) ledger_.set(row, Fate::unknown);
-    open_writes_.clear();
-    for (const Request& later : requests_) {
-      if (&later == &requests_.front()) continue;
-      open_writes_.insert(later.numbers.begin(), later.numbers.end());
-    }
-    for (const std::uint64_t row : request.numbers) ledger_.set(row, Fate::unknown);
-    return;
-  }
-  const bool definite = request.by_dwspool;  // 08006 and its like: nothing was committed
-  std::erase(committed_, 0);                 // a parameter that was not given
-  for (const std::uint64_t row : committed_) {
-    ledger_.set(row, definite ? Fate::failed : Fate::acked);
-    open_writes_.erase(row);
-  }
-  if (model_.in_block()) return;
-  std::set<std::uint64_t> later_writes;
-  for (std::size_t i = 1; i < requests_.size(); ++i) {
-    later_writes.insert(requests_[i].numbers.begin(), requests_[i].numbers.end());
-  }
-  for (const std::uint64_t row : open_writes_) {
-    if (!later_writes.contains(row)) ledger_.set(row, Fate::failed);
-  }
-  open_writes_ = std::move(later_writes);
-}
-
-// The connection is over, one way or another.
-void Client::end(bool /*answered*/) {
-  if (gone_) return;
-  gone_ = true;
-  plug_.close();
-  // An open transaction dies with its connection, unless something on its way may have ended it.
-  // A BEGIN counts from its ReadyForQuery on: what is pipelined behind it may run without it.
-  bool may_commit = !in_block_ && !requests_.empty();
-  for (const Request& request : requests_) {
-    for (const Piece& sent : request.pieces) {
-      const Op op = sent.statement.op;
-      // What a name really stands for may not be what the script believed.
-      may_commit = may_commit || op == Op::commit || op == Op::rollback || !sent.name.empty();
-    }
-  }
-  for (const std::uint64_t row : open_writes_) {
-    ledger_.set(row, may_commit ? Fate::unknown : Fate::failed);
-  }
-  for (const std::uint64_t row : committed_) ledger_.set(row, Fate::unknown);
 }
 
 bool Client::can_act(bool winding_up) const {

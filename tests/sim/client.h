@@ -153,6 +153,8 @@ class Client final : public Endpoint {
   bool cancelled_ = false;
   bool dying_ = false;  // its session is lost: the next answer is the end
   bool confused_ = false;
+  bool settings_unclear_ = false;
+  bool chained_ = false;   // the open transaction began in a request with a COMMIT in it
   bool in_block_ = false;  // as of the last ReadyForQuery
   std::deque<Request> requests_;
   std::set<std::uint64_t> open_writes_;   // of the transaction, and of what is on its way

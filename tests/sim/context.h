@@ -64,6 +64,7 @@ struct Context {
   TimePoint now{std::chrono::seconds{1000}};
   Trace trace;
   Broken broken;
+  bool long_schedules = false;
   std::uint64_t broken_times = 0;  // how often the defect has shown itself
 
   bool is_broken(Broken which) const { return broken == which; }

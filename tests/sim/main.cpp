@@ -31,13 +31,14 @@ struct Options {
   std::optional<std::uint64_t> seed;
   Broken broken = Broken::nothing;
   bool all_broken = false;
+  bool long_ones = false;
   unsigned jobs = std::max(1U, std::thread::hardware_concurrency());
 };
 
 int usage() {
   std::fputs(
-      "usage: dwspool_sim [--seeds N] [--first S] [--jobs N] [--broken NAME]\n"
-      "       dwspool_sim --seed S [--broken NAME]     one schedule, with its trace\n"
+      "usage: dwspool_sim [--seeds N] [--first S] [--jobs N] [--long] [--broken NAME]\n"
+      "       dwspool_sim --seed S [--long] [--broken NAME]    one schedule, with its trace\n"
       "       dwspool_sim --all-broken                 every defect must be found\n"
       "defects:\n",
       stderr);
@@ -59,6 +60,10 @@ std::optional<Options> read_options(int argc, char** argv) {
   Options options;
   for (int i = 1; i < argc; ++i) {
     const std::string_view name = argv[i];
+    if (name == "--long") {
+      options.long_ones = true;
+      continue;
+    }
     if (name == "--all-broken") {
       options.all_broken = true;
       continue;
@@ -96,7 +101,7 @@ void print_trace(const Outcome& outcome, std::size_t last) {
 }
 
 int run_one(const Options& options) {
-  const Outcome outcome = run_schedule(*options.seed, options.broken, true);
+  const Outcome outcome = run_schedule({*options.seed, options.broken, options.long_ones}, true);
   print_trace(outcome, outcome.trace.size());
   if (outcome.violated) {
     std::printf("seed %llu: %s\n", static_cast<unsigned long long>(*options.seed),
@@ -117,14 +122,14 @@ Tally run_share(const Options& options, unsigned job) {
   Tally tally;
   for (std::uint64_t i = job; i < options.count; i += options.jobs) {
     const std::uint64_t seed = options.first + i;
-    const Outcome outcome = run_schedule(seed, options.broken, false);
+    const Outcome outcome = run_schedule({seed, options.broken, options.long_ones}, false);
     ++tally.seeds;
     tally.steps += outcome.steps;
     if (!outcome.violated) continue;
     if (++tally.violations > max_reported) continue;
     std::printf("seed %llu: %s\n", static_cast<unsigned long long>(seed), outcome.what.c_str());
     if (tally.violations == 1) {
-      print_trace(run_schedule(seed, options.broken, true), short_trace);
+      print_trace(run_schedule({seed, options.broken, options.long_ones}, true), short_trace);
     }
     std::fflush(stdout);
   }
@@ -178,7 +183,7 @@ int run_all_broken() {
     std::uint64_t shown = 0;
     Outcome outcome;
     for (; seed <= patience; ++seed) {
-      outcome = run_schedule(seed, known.which, false);
+      outcome = run_schedule({seed, known.which, false}, false);
       if (outcome.broken_times > 0) ++shown;
       // A violation that the defect had no part in proves nothing.
       if (outcome.violated && outcome.broken_times > 0) break;

@@ -66,6 +66,7 @@ class Plug {
   Wire* wire() const { return wire_; }
   // What is on its way to this side.
   std::string_view arriving() const { return wire_->streams[side_].flight; }
+  bool broken() const { return wire_->streams[side_].lost; }
   std::string_view departing() const { return wire_->streams[1 - side_].flight; }
 
  private:

@@ -272,7 +272,7 @@ class Script {
           drop_last_number(text);
         }
       }
-    } else if (c_.plans_unnamed_ && c_.requests_.empty() && random_.chance(25)) {
+    } else if (c_.plans_unnamed_ && c_.requests_.empty() && random_.chance(60)) {
       parse = false;
       query = c_.unnamed_text_;
     }
@@ -300,7 +300,8 @@ class Script {
       wire::append_parse(bytes, name, query, no_types);
       add(PieceKind::parse, name, query, 0);
       if (name.empty()) {
-        c_.plans_unnamed_ = statement.parameter || statement.op == Op::show;
+        c_.plans_unnamed_ =
+            statement.parameter || statement.op == Op::show || statement.op == Op::select_echo;
         c_.unnamed_text_ = query;
       } else {
         c_.planned_[name] = query;

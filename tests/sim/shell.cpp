@@ -165,7 +165,7 @@ void Shell::on_timer() {
     if (back.deadline() <= now) back.on_deadline();
   });
   for (const auto& cancel : cancel_conns_) {
-    if (!cancel->finished() && cancel->deadline() <= now) cancel->finish();
+    if (!cancel->finished() && cancel->deadline() <= now) cancel->finish(false);
   }
   pool_.tick(now);
   settle();

@@ -123,7 +123,7 @@ class Back final : public Endpoint {
   void take_back(bool abandoned);
   bool send(const GatherList& bytes);
   void cancel(std::uint64_t request, const std::function<void()>& done);
-  void on_cancel_finished();
+  void on_cancel_finished(bool dealt_with);
   void close();
 
   BackendId id() const { return id_; }
@@ -154,6 +154,7 @@ class Back final : public Endpoint {
   bool process(std::string_view& in);
   void on_idle_bytes(std::string_view& in);
   bool run_cleaner(session::Cleaner::State state);
+  bool cleaned();
   void lost(const std::string& cause);
   bool send_raw(std::string_view bytes);
   void send_cancel(std::function<void()> done);
@@ -174,6 +175,7 @@ class Back final : public Endpoint {
   bool connecting_ = false;
   bool deriving_ = false;
   int cancels_in_flight_ = 0;
+  bool cancel_lost_ = false;
   std::uint64_t cancelled_request_ = 0;
   std::string last_burst_;  // for Broken::resend_after_loss
   std::string last_row_;    // for Broken::leftover_bytes
@@ -195,8 +197,9 @@ class CancelConn final : public Endpoint {
              std::function<void()> done);
   void on_connected(bool reachable);
   void on_bytes(std::string_view) override {}
-  void on_end(bool) override { finish(); }
-  void finish();
+  void on_end(bool clean) override { finish(clean); }
+  // `dealt_with`: it cannot hit anything any more.
+  void finish(bool dealt_with);
 
   bool connecting() const { return connecting_; }
   bool finished() const { return finished_; }
@@ -212,6 +215,7 @@ class CancelConn final : public Endpoint {
   TimePoint deadline_;
   bool connecting_ = true;
   bool finished_ = false;
+  bool sent_ = false;
 };
 
 class Shell {

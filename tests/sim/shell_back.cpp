@@ -158,7 +158,8 @@ bool Back::send_raw(std::string_view bytes) {
 void Back::take_back(bool abandoned) {
   client_ = nullptr;
   Context& context = shell_.context_;
-  if (broken_ || core_.retire) {
+  context.note([&] { return "  dwspool takes back backend " + std::to_string(id_.slot); });
+  if (broken_ || core_.retire || cancel_lost_) {
     plug_.close();
     shell_.pool_.on_lost(slot_, context.now);
     shell_.dead_backends_.push_back(shell_.backends_.take(id_));
@@ -215,9 +216,7 @@ bool Back::run_cleaner(session::Cleaner::State state) {
   cleaner_.reset();
   deadline_ = never;
   if (cancels_in_flight_ > 0) return true;
-  state_ = State::ready;
-  shell_.pool_.on_cleaned(slot_, never, shell_.context_.now);
-  return true;
+  return cleaned();
 }
 
 void Back::on_deadline() {
@@ -269,11 +268,21 @@ void Back::send_cancel(std::function<void()> done) {
       std::make_unique<CancelConn>(shell_, id_, coordinator_, core_.key, std::move(done)));
 }
 
-void Back::on_cancel_finished() {
+void Back::on_cancel_finished(bool dealt_with) {
   --cancels_in_flight_;
+  cancel_lost_ = cancel_lost_ || !dealt_with;
   if (cancels_in_flight_ > 0 || state_ != State::cleaning || cleaner_) return;
+  static_cast<void>(cleaned());
+}
+
+bool Back::cleaned() {
+  if (cancel_lost_) {
+    lost("a request to cancel may still be on its way to it");
+    return false;
+  }
   state_ = State::ready;
   shell_.pool_.on_cleaned(slot_, never, shell_.context_.now);
+  return true;
 }
 
 CancelConn::CancelConn(Shell& shell, BackendId backend, std::size_t coordinator, wire::KeyData key,
@@ -292,19 +301,21 @@ void CancelConn::on_connected(bool reachable) {
     if (shell_.cluster_.connect(coordinator_, std::move(theirs)) != nullptr) {
       plug_ = std::move(mine);
       plug_.attach(*this);
-      if (plug_.send(shell_.context_, wire::write_cancel_request(key_.pid, key_.secret))) return;
+      sent_ = plug_.send(shell_.context_, wire::write_cancel_request(key_.pid, key_.secret));
+      if (sent_) return;
     }
   }
-  finish();
+  finish(true);
 }
 
-void CancelConn::finish() {
+void CancelConn::finish(bool dealt_with) {
   if (finished_) return;
   finished_ = true;
   connecting_ = false;
   plug_.close();
   Shell& shell = shell_;
-  if (Back* backend = shell.find_backend(backend_)) backend->on_cancel_finished();
+  if (Back* backend = shell.find_backend(backend_))
+    backend->on_cancel_finished(dealt_with || !sent_);
   done_();
   shell.settle();
 }

@@ -99,10 +99,8 @@ bool Front::start_session() {
   last_backend_ = shell_.pool_.first_idle();
   const Back* next = shell_.find_backend(last_backend_);
   key_ = shell_.cancels_.add({0, id_}, next != nullptr ? next->core().key.pid : 0);
-  const bool same = shell_.context_.is_broken(Broken::same_session_number);
-  if (same) ++shell_.context_.broken_times;
   session_ = std::make_unique<session::Session>(
-      shell_.sessions_, same ? 1 : ++shell_.last_session_,
+      shell_.sessions_, ++shell_.last_session_,
       shell_.settings_.intern(startup_->settings().settings), key_);
   startup_.reset();
   std::string_view nothing;
@@ -178,6 +176,10 @@ bool Front::acquire() {
 
 void Front::lend(Back& backend) {
   if (shell_.lend_watch_) shell_.lend_watch_(backend);
+  shell_.context_.note([&] {
+    return "  dwspool lends backend " + std::to_string(backend.id().slot) + " to client " +
+           std::to_string(id_.slot);
+  });
   backend_ = &backend;
   last_backend_ = backend.id();
   backend.lend(*this);

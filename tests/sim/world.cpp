@@ -7,7 +7,7 @@
 namespace dwspool::sim {
 namespace {
 
-constexpr std::uint64_t longest_run = 3000;  // steps before the schedule winds up
+constexpr std::uint64_t longest_run = 10000;  // steps before the schedule winds up
 constexpr std::uint64_t longest_wind_up = 30000;
 constexpr int longest_silence = 300;  // deadlines in a row with nothing else happening
 
@@ -59,8 +59,8 @@ void World::configure() {
   client_options_.gauss = gauss;
   client_options_.faults = !calm;
   client_options_.refusals = !calm && random.chance(2);
-  client_options_.requests = random.between(2, 14);
-  clients_left_ = random.between(2, 6);
+  client_options_.requests = random.between(2, context_.long_schedules ? 40 : 14);
+  clients_left_ = random.between(2, context_.long_schedules ? 10 : 6);
 
   shell_options_.sessions.mode = client_options_.mode;
   shell_options_.sessions.defer_begin = random.chance(80);
@@ -293,7 +293,14 @@ void World::wind_up() {
     context_.violate("client " + std::to_string(client->number()) + " waits for an answer to " +
                      std::to_string(client->outstanding()) + " requests, for ever");
   }
-  context_.violate("it does not come to rest");
+  using pool::SlotState;
+  const pool::Pool& pool = shell_->pool();
+  context_.violate(
+      "it does not come to rest: " + std::to_string(shell_->client_count()) +
+      " connections, backends opening " + std::to_string(pool.count(SlotState::opening)) +
+      ", lent " + std::to_string(pool.count(SlotState::lent)) + ", cleaning " +
+      std::to_string(pool.count(SlotState::cleaning)) + "; waiting " +
+      std::to_string(pool.waiting()) + ", cancels " + std::to_string(cancellers_.size()));
 }
 
 }  // namespace dwspool::sim

@@ -24,7 +24,12 @@ struct Outcome {
   std::vector<std::string> trace;
 };
 
-Outcome run_schedule(std::uint64_t seed, Broken broken, bool with_trace);
+struct Schedule {
+  std::uint64_t seed = 1;
+  Broken broken = Broken::nothing;
+  bool long_one = false;  // more clients, which say more
+};
+Outcome run_schedule(const Schedule& schedule, bool with_trace);
 
 class World {
  public:
