@@ -174,6 +174,19 @@ bool Session::keep_statement(const wire::ParseMessage& message) {
   return true;
 }
 
+// False when the message is malformed.
+bool Session::close_locally(const wire::Frame& frame) {
+  const auto target = wire::read_target(frame.body());
+  if (!target) return false;
+  if (target->kind != 'S') return true;
+  if (target->name.empty()) drop_unnamed();
+  if (statements_) {
+    statements_->erase(target->name);
+    statements_->settle();
+  }
+  return true;
+}
+
 // Messages of the extended protocol that need no backend: all of them once an error has been
 // answered (up to Sync) or the transaction is lost, and Close and Sync at any time.
 Next Session::on_extended_locally(const wire::Frame& frame, Output& out, bool& consumed) {
@@ -231,7 +244,7 @@ Next Session::on_extended_locally(const wire::Frame& frame, Output& out, bool& c
         }
         break;
       case wire::frontend::close:
-        wire::append_empty(bytes, wire::backend::close_complete);
+        if (close_locally(frame)) wire::append_empty(bytes, wire::backend::close_complete);
         break;
       default:
         break;
@@ -243,19 +256,10 @@ Next Session::on_extended_locally(const wire::Frame& frame, Output& out, bool& c
     out.to_client.copy(bytes);
     return Next::need_input;
   }
-  if (frame.type == wire::frontend::close) {
-    if (const auto target = wire::read_target(frame.body())) {
-      if (target->kind == 'S') {
-        if (target->name.empty()) drop_unnamed();
-        if (statements_) {
-          statements_->erase(target->name);
-          statements_->settle();
-        }
-      }
-      wire::append_empty(bytes, wire::backend::close_complete);
-      out.to_client.copy(bytes);
-      return Next::need_input;
-    }
+  if (frame.type == wire::frontend::close && close_locally(frame)) {
+    wire::append_empty(bytes, wire::backend::close_complete);
+    out.to_client.copy(bytes);
+    return Next::need_input;
   }
   return need_backend(consumed);
 }

@@ -206,6 +206,7 @@ class Session {
   bool ends_transaction(std::string_view text) const;
   bool ends_by_name(const wire::Frame& frame) const;
   bool keep_statement(const wire::ParseMessage& message);
+  bool close_locally(const wire::Frame& frame);
   void flush_local_replies(Output& out);
   void send_ready(wire::TxStatus status, Output& out);
   void send_error(const wire::ErrorReport& report, Output& out);

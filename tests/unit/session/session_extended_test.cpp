@@ -169,6 +169,20 @@ TEST_CASE("in a failed transaction the server refuses a Parse, also of what it h
   script.to_client("C:ROLLBACK Z:I 1");
 }
 
+TEST_CASE("behind what may end a failed transaction, a statement that is held is used as ever") {
+  SessionScript script;
+  script.logged_in();
+  prepare(script);
+  script.client(close('S', "a") + sync()).to_client("3 Z:I");
+  script.client(query("begin;select 1/0")).grant();
+  script.server(complete("BEGIN") + error("22012") + ready('E')).to_client("C:BEGIN E:22012 Z:E");
+  script.to_server("Q:begin;select 1/0");
+  script.client(parse("", "end") + bind("", "") + execute() + parse("b", "select 1") + sync());
+  script.to_server("P:=end B: E S");
+  script.server(message('1') + message('2') + complete("ROLLBACK") + ready('I'));
+  script.to_client("1 2 C:ROLLBACK 1 Z:I");
+}
+
 TEST_CASE("a client never runs another client's statement") {
   SessionScript script;
   script.logged_in();

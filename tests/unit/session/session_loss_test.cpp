@@ -53,6 +53,22 @@ TEST_CASE("a lost transaction ends by a prepared ROLLBACK, too, and by one that 
   script.client(bind("", "c") + execute() + sync()).to_client("2 C:ROLLBACK Z:I");
 }
 
+TEST_CASE("what is closed in a lost transaction, or behind its end, is closed") {
+  SessionScript script;
+  script.logged_in();
+  script.client(parse("p", "select 1") + parse("q", "select 2") + sync()).grant();
+  script.server(message('1') + message('1') + ready('I')).to_client("1 1 Z:I");
+  session::Backend backend = script.make_backend();
+  script.client(query("begin") + query("select 1")).grant(backend);
+  script.lose_backend().to_client("C:BEGIN Z:T E:08006 Z:E");
+  script.client(close('S', "q") + sync()).to_client("3 Z:E");
+  script.client(parse("", "rollback") + bind("", "") + execute() + close('S', "p") + sync());
+  script.to_client("1 2 C:ROLLBACK 3 Z:I");
+  session::Backend other = script.make_backend();
+  script.client(parse("p", "select 3") + parse("q", "select 4") + sync()).grant(other);
+  script.server(message('1') + message('1') + ready('I')).to_client("1 1 Z:I");
+}
+
 TEST_CASE("a COMMIT that was skipped or chained leaves no doubt about what is open now") {
   SessionScript script;
   script.logged_in();
