@@ -8,4 +8,7 @@ namespace dwspool::app {
 // "READY=1", "STOPPING=1", "STATUS=...". Without a service manager nothing happens.
 void notify_service_manager(std::string_view state);
 
+// The configuration is being read; READY=1 ends that. Also what Type=notify-reload waits for.
+void notify_reloading();
+
 }  // namespace dwspool::app

@@ -18,12 +18,12 @@
 #include "dwspool/proxy/server.h"
 
 #include "app/notify.h"
+#include "app/reload.h"
 #include "app/version.h"
 
 namespace dwspool::app {
 namespace {
 
-constexpr std::size_t scram_salt_size = 16;
 constexpr std::size_t mock_secret_size = 32;
 // A loop that has not turned for this long is not healthy.
 constexpr std::int64_t heartbeat_limit_seconds = 30;
@@ -33,16 +33,6 @@ constexpr std::uint64_t spare_files = 256;
 
 TimePoint monotonic_now() {
   return TimePoint(std::chrono::steady_clock::now().time_since_epoch());
-}
-
-// SCRAM needs a verifier; making one takes milliseconds, which no client should wait for.
-void prepare_secrets(config::Config& config) {
-  for (config::User& user : config.users) {
-    const config::AuthMethod method = user.auth.value_or(config.auth_method);
-    if (method == config::AuthMethod::scram_sha_256) {
-      auth::add_verifier(user.secret, auth::random_bytes(scram_salt_size));
-    }
-  }
 }
 
 void raise_file_limit(const config::Config& config, Log& log) {
@@ -91,14 +81,18 @@ std::string readiness_of(const proxy::Hub& hub) {
 }
 
 std::unique_ptr<admin::HttpServer> start_http(proxy::Hub& hub, double start_time) {
-  const config::HttpEndpoint& endpoint = hub.config->http;
+  const config::HttpEndpoint endpoint = hub.config()->http;
   if (endpoint.host.empty()) return nullptr;
   admin::HttpSources sources;
   sources.metrics = [&hub, start_time] {
     metrics::ProcessFacts facts;
     facts.version = version;
     facts.start_time_seconds = start_time;
-    facts.max_clients = hub.config->max_client_conn;
+    facts.max_clients = hub.config()->max_client_conn;
+    facts.reloads_good = hub.reloads.good;
+    facts.reloads_bad = hub.reloads.bad;
+    facts.last_reload_was_good = hub.reloads.last_was_good;
+    facts.last_good_reload_seconds = static_cast<double>(hub.reloads.last_good_at);
     facts.draining = hub.draining.load(std::memory_order_relaxed);
     return metrics::render(hub.metrics, facts, monotonic_now());
   };
@@ -116,6 +110,7 @@ int serve(config::Config config) {
   static_cast<void>(std::signal(SIGPIPE, SIG_IGN));
   net::Signal::block(SIGTERM);
   net::Signal::block(SIGINT);
+  net::Signal::block(SIGHUP);
   const double start_time =
       std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count();
   std::unique_ptr<Log> log;
@@ -125,9 +120,12 @@ int serve(config::Config config) {
     metrics::Registry registry;
     proxy::Hub hub(std::make_shared<const config::Config>(std::move(config)), *log, registry,
                    auth::random_bytes(mock_secret_size));
-    raise_file_limit(*hub.config, *log);
+    raise_file_limit(*hub.config(), *log);
     proxy::Server server(hub);
     const std::unique_ptr<admin::HttpServer> http = start_http(hub, start_time);
+    hub.reloads.last_good_at = static_cast<std::int64_t>(start_time);
+    Reloader reloader(hub, server);
+    hub.reload = [&reloader](Reloader::Done done) { reloader.reload(std::move(done)); };
 
     const auto end = [&](const char* name) {
       log->write(LogLevel::info, "process.stopping",
@@ -139,17 +137,20 @@ int serve(config::Config config) {
     const net::Signal terminate(server.loop(), SIGTERM, [&] { end("SIGTERM"); });
     const net::Signal interrupt(server.loop(), SIGINT, [&] { end("SIGINT"); });
 
+    const net::Signal hang_up(server.loop(), SIGHUP,
+                              [&] { reloader.reload([](const proxy::Hub::Complaints&) {}); });
+
     for (const net::Address& address : server.addresses()) {
       log->write(LogLevel::info, "listener.open", "listening", {{"address", address.text()}});
     }
     if (http) {
       log->write(LogLevel::info, "http.open", "serving /metrics, /healthz and /readyz",
-                 {{"host", hub.config->http.host}, {"port", std::int64_t{http->port()}}});
+                 {{"host", hub.config()->http.host}, {"port", std::int64_t{http->port()}}});
     }
     log->write(LogLevel::info, "process.started", "dwspool is ready",
                {{"version", version},
-                {"workers", static_cast<std::int64_t>(hub.config->workers)},
-                {"config", hub.config->file}});
+                {"workers", static_cast<std::int64_t>(hub.config()->workers)},
+                {"config", hub.config()->file}});
     notify_service_manager("READY=1");
     server.run();
     log->write(LogLevel::info, "process.stopped", "dwspool has ended");

@@ -259,6 +259,17 @@ void add_process(Exposition& out, const ProcessFacts& facts, const Blocks<Worker
             static_cast<double>(facts.max_clients));
   out.gauge("dwspool_draining", "1 while the process lets its clients finish in order to stop.",
             facts.draining ? 1 : 0);
+  MetricFamily& reloads =
+      out.family("dwspool_config_reloads_total", "Times that the configuration was read anew.",
+                 MetricType::Counter);
+  Exposition::add(reloads, {{"result", "good"}}, static_cast<double>(facts.reloads_good));
+  Exposition::add(reloads, {{"result", "bad"}}, static_cast<double>(facts.reloads_bad));
+  out.gauge("dwspool_config_last_reload_successful",
+            "0 when the file was bad the last time that it was read, and is not in force.",
+            facts.last_reload_was_good ? 1 : 0);
+  out.gauge("dwspool_config_last_reload_success_timestamp_seconds",
+            "When the configuration in force was read, since the epoch.",
+            facts.last_good_reload_seconds);
   out.gauge("dwspool_workers", "Worker threads.", static_cast<double>(workers.size()));
   out.gauge("dwspool_worker_heartbeat_age_seconds",
             "Time since the loop of the slowest worker last turned.",

@@ -122,6 +122,11 @@ std::shared_ptr<CoordinatorBlock> Registry::coordinator(std::size_t worker,
   return block_of(coordinators_[CoordinatorKey{cluster, label}], worker);
 }
 
+void Registry::forget_coordinator(const std::string& cluster, const std::string& label) {
+  const std::lock_guard lock(mutex_);
+  coordinators_.erase(CoordinatorKey{cluster, label});
+}
+
 std::map<Registry::PoolKey, std::vector<std::shared_ptr<PoolBlock>>> Registry::pools() const {
   const std::lock_guard lock(mutex_);
   return pools_;

@@ -69,7 +69,7 @@ void Pool::on_slot_denied() {
 
 void Pool::on_slot(TimePoint now) {
   slot_requested_ = false;
-  if (shut_down_) {
+  if (shut_down_ || paused_) {
     actions_.push_back({.kind = Action::Kind::free_slot, .client = {}, .backend = {}});
     return;
   }
@@ -89,9 +89,10 @@ Slot Pool::new_slot() {
     const Slot slot = free_slots_.back();
     free_slots_.pop_back();
     entries_[slot] = Entry{};
+    entries_[slot].generation = generation_;
     return slot;
   }
-  entries_.emplace_back();
+  entries_.emplace_back().generation = generation_;
   return static_cast<Slot>(entries_.size() - 1);
 }
 
@@ -102,7 +103,7 @@ bool Pool::lacks_backends() const {
 
 // Asks for one place more, if it is needed.
 void Pool::want_more(TimePoint now) {
-  if (slot_requested_ || shut_down_ || now < not_before_) return;
+  if (slot_requested_ || shut_down_ || paused_ || now < not_before_) return;
   if (!lacks_backends() && size() >= options_.min_size) return;
   const bool reserve = options_.has_reserve && !waiters_.empty() &&
                        now - waiters_.front().since >= options_.reserve_timeout;
@@ -132,6 +133,8 @@ Slot Pool::adopt(BackendId backend, TimePoint opened_at, TimePoint foreign_since
   const Slot slot = new_slot();
   entries_[slot].backend = backend;
   entries_[slot].opened_at = opened_at;
+  // It may have been on its way while the others were renewed.
+  if (opened_at < renewed_at_) entries_[slot].generation = generation_ - 1;
   transit(slot, SlotEvent::opened);
   make_available(slot, foreign_since, now);
   // Where this one came from there may be more.
@@ -163,7 +166,7 @@ void Pool::on_cleaned(Slot slot, TimePoint foreign_since, TimePoint now) {
 // The slot is idle by state, but not in the idle list yet.
 void Pool::make_available(Slot slot, TimePoint foreign_since, TimePoint now) {
   const BackendId backend = entries_[slot].backend;
-  if (shut_down_ || too_old(entries_[slot], now)) {
+  if (shut_down_ || paused_ || too_old(entries_[slot], now)) {
     release_slot(slot, SlotEvent::expire);
     actions_.push_back({.kind = Action::Kind::close, .client = {}, .backend = backend});
     want_more(now);
@@ -202,6 +205,8 @@ void Pool::surrender_idle(TimePoint /*now*/) {
 }
 
 void Pool::on_lost(Slot slot, TimePoint now) {
+  // The pool has just let go of it, and the shell has not closed it yet.
+  if (entries_[slot].state == SlotState::free) return;
   if (entries_[slot].state == SlotState::idle) unlink_idle(slot);
   if (entries_[slot].state == SlotState::lent) take_back_grant(entries_[slot].backend);
   release_slot(slot, SlotEvent::lost);
@@ -257,6 +262,7 @@ void Pool::unlink_idle(Slot slot) {
 }
 
 bool Pool::too_old(const Entry& entry, TimePoint now) const {
+  if (entry.generation != generation_) return true;
   if (options_.server_lifetime <= Duration::zero()) return false;
   // Spread over a tenth of the lifetime, so that backends opened together do not end together.
   const Duration spread =
@@ -306,10 +312,7 @@ void Pool::expire_idle(TimePoint now) {
         now >= deadline_after(entry.idle_since, options_.server_idle_timeout) &&
         size() > options_.min_size;
     if (!idle_too_long && !too_old(entry, now)) continue;
-    const BackendId backend = entry.backend;
-    unlink_idle(slot);
-    release_slot(slot, SlotEvent::expire);
-    actions_.push_back({.kind = Action::Kind::close, .client = {}, .backend = backend});
+    close_idle(slot);
   }
   next_sweep_ = idle_head_ == none ? never : deadline_after(now, sweep_interval());
 }
@@ -329,23 +332,69 @@ TimePoint Pool::next_deadline() const {
   }
   // Only while want_more() would ask: a deadline that nothing comes of would be due for ever.
   if (options_.has_reserve && denied_ == Denied::without_reserve && lacks_backends() &&
-      !slot_requested_ && !shut_down_) {
+      !slot_requested_ && !shut_down_ && !paused_) {
     next = std::min(next, std::max(waiters_.front().since + options_.reserve_timeout, not_before_));
   }
   return next;
 }
 
-void Pool::shut_down(TimePoint now) {
-  shut_down_ = true;
-  while (idle_head_ != none) {
-    const Slot slot = static_cast<Slot>(idle_head_);
-    const BackendId backend = entries_[slot].backend;
-    unlink_idle(slot);
-    release_slot(slot, SlotEvent::expire);
-    actions_.push_back({.kind = Action::Kind::close, .client = {}, .backend = backend});
-  }
+void Pool::close_idle(Slot slot) {
+  const BackendId backend = entries_[slot].backend;
+  unlink_idle(slot);
+  release_slot(slot, SlotEvent::expire);
+  actions_.push_back({.kind = Action::Kind::close, .client = {}, .backend = backend});
+}
+
+void Pool::close_all_idle() {
+  while (idle_head_ != none) close_idle(static_cast<Slot>(idle_head_));
   next_sweep_ = never;
-  static_cast<void>(now);
+}
+
+void Pool::shut_down(TimePoint /*now*/) {
+  shut_down_ = true;
+  close_all_idle();
+}
+
+void Pool::reconfigure(const PoolOptions& options, TimePoint now) {
+  options_ = options;
+  denied_ = Denied::nothing;
+  if (idle_head_ != none) next_sweep_ = deadline_after(now, sweep_interval());
+  want_more(now);
+}
+
+void Pool::renew(TimePoint now) {
+  ++generation_;
+  renewed_at_ = now;
+  close_all_idle();
+  want_more(now);
+}
+
+void Pool::renew(Slot slot, TimePoint now) {
+  entries_[slot].generation = generation_ - 1;
+  if (entries_[slot].state != SlotState::idle) return;
+  close_idle(slot);
+  want_more(now);
+}
+
+std::size_t Pool::outdated() const {
+  return static_cast<std::size_t>(
+      std::count_if(entries_.begin(), entries_.end(), [&](const Entry& entry) {
+        return entry.state != SlotState::free && entry.generation != generation_;
+      }));
+}
+
+void Pool::shed(std::size_t count, TimePoint /*now*/) {
+  for (; count > 0 && idle_tail_ != none; --count) close_idle(static_cast<Slot>(idle_tail_));
+}
+
+void Pool::pause(TimePoint /*now*/) {
+  paused_ = true;
+  close_all_idle();
+}
+
+void Pool::resume(TimePoint now) {
+  paused_ = false;
+  want_more(now);
 }
 
 std::vector<ClientId> Pool::take_waiters() {

@@ -66,6 +66,7 @@ bool BackConn::cleaned() {
     return false;
   }
   state_ = State::ready;
+  make_way();
   pool_.pool.on_cleaned(slot_, pool_.slots->foreign_wait(worker_.index()), worker_.now());
   worker_.touch(pool_);
   return true;
@@ -192,7 +193,7 @@ void BackConn::lost(const std::string& cause) {
   worker.hub().log.write_limited(
       in_use ? LogLevel::warning : LogLevel::debug, in_use ? "backend.lost" : "backend.closed",
       in_use ? "a backend was lost while a client used it" : "an idle backend has gone",
-      {{"coordinator", pool_.route.cluster->coordinators[coordinator_].label()},
+      {{"coordinator", coordinator_.label()},
        {"database", printable(pool_.database)},
        {"user", printable(pool_.route.user)},
        {"cause", printable(cause, 256)}});
@@ -264,10 +265,15 @@ void BackConn::update_interest() {
 
 // --- Back to the pool ----------------------------------------------------------------------------
 
+void BackConn::make_way() {
+  if (pool_.slots->surplus() > 0) pool_.pool.renew(slot_, worker_.now());
+}
+
 void BackConn::take_back(bool abandoned) {
   client_ = nullptr;
   if (paused_) pause_reading(false);
   Worker& worker = worker_;
+  make_way();
   if (broken_ || core_.retire || cancel_lost_) {
     pool_.pool.on_lost(slot_, worker.now());
     worker.touch(pool_);
@@ -334,6 +340,19 @@ void BackConn::on_deadline() {
   }
   deadline_ = std::min(worker_.now() + abandoned_time, cleaning_ends_);
   worker_.add_backend_deadline(id_, deadline_);
+}
+
+void BackConn::on_reconfigured() {
+  const std::vector<config::Coordinator>& coordinators = pool_.route.cluster->coordinators;
+  if (state_ == State::opening) {
+    if (!pool_.current || opening_->coordinators != coordinators) start_again();
+    return;
+  }
+  if (std::find(coordinators.begin(), coordinators.end(), coordinator_) != coordinators.end()) {
+    return;
+  }
+  pool_.pool.renew(slot_, worker_.now());
+  worker_.touch(pool_);
 }
 
 void BackConn::close() {

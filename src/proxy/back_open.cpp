@@ -59,9 +59,8 @@ BackConn::BackConn(Worker& worker, BackendId id, PoolContext& pool, BackendTrans
   core_.reported = worker.reported().intern(session::ReportedSet(*core_.reported));
   core_.applied = worker.settings().intern(session::SettingSet(*core_.applied));
   core_.statements.move_to(worker.statements());
-  coordinator_metrics_ =
-      worker.hub().metrics.coordinator(worker.index(), pool.route.cluster->name,
-                                       pool.route.cluster->coordinators[coordinator_].label());
+  coordinator_metrics_ = worker.hub().metrics.coordinator(worker.index(), pool.route.cluster->name,
+                                                          coordinator_.label());
   coordinator_metrics_->connections.add(1);
   counted_open_ = true;
   socket_ = std::make_unique<net::Socket>(worker.loop(), std::move(transfer.fd), *this);
@@ -76,6 +75,7 @@ BackConn::~BackConn() {
 }
 
 void BackConn::open() {
+  opening_->coordinators = pool_.route.cluster->coordinators;
   opening_->order = worker_.rotation(pool_.route.cluster_index).order(worker_.now());
   ask_guard();
 }
@@ -108,8 +108,8 @@ void BackConn::ask_guard() {
 
 void BackConn::try_coordinator() {
   const config::Cluster& cluster = *pool_.route.cluster;
-  coordinator_ = opening_->order[opening_->next];
-  const config::Coordinator& coordinator = cluster.coordinators[coordinator_];
+  coordinator_ = cluster.coordinators[opening_->coordinator()];
+  const config::Coordinator& coordinator = coordinator_;
   coordinator_metrics_ =
       worker_.hub().metrics.coordinator(worker_.index(), cluster.name, coordinator.label());
   deadline_ = deadline_after(worker_.now(), cluster.connect_timeout);
@@ -143,7 +143,7 @@ void BackConn::on_connected(UniqueFd fd, const std::string& error) {
   identity.password = pool_.route.password;
   identity.max_iterations = cluster.max_pbkdf2_iterations;
   identity.nonce = auth::make_scram_nonce(auth::random_bytes(nonce_bytes));
-  identity.protocol = worker_.wants_protocol_3_0(pool_.route.cluster_index, coordinator_)
+  identity.protocol = worker_.wants_protocol_3_0(pool_.route.cluster_index, opening_->coordinator())
                           ? wire::protocol_3_0
                           : wire::protocol_gauss_3_51;
   opening_->protocol = identity.protocol;
@@ -210,7 +210,7 @@ void BackConn::on_logged_in() {
   const Dialect configured = pool_.route.cluster->dialect;
   core_.dialect = configured == Dialect::unknown ? login.dialect() : configured;
   worker_.hub().credentials.on_success(pool_.route.account);
-  worker_.rotation(pool_.route.cluster_index).on_success(coordinator_);
+  worker_.rotation(pool_.route.cluster_index).on_success(opening_->coordinator());
   coordinator_metrics_->opened.add();
   coordinator_metrics_->up.set(1);
   coordinator_metrics_->connections.add(1);
@@ -218,7 +218,7 @@ void BackConn::on_logged_in() {
   worker_.metrics().backends_opened.add();
   worker_.metrics().backend_open_seconds.observe(worker_.now() - opening_since_);
   worker_.hub().log.write(LogLevel::debug, "backend.opened", "a backend has logged in",
-                          {{"coordinator", pool_.route.cluster->coordinators[coordinator_].label()},
+                          {{"coordinator", coordinator_.label()},
                            {"database", printable(pool_.database)},
                            {"user", printable(pool_.route.user)},
                            {"method", login.method()},
@@ -226,15 +226,15 @@ void BackConn::on_logged_in() {
   for (const std::string& notice : login.notices()) {
     worker_.hub().log.write_limited(
         LogLevel::warning, "backend.login_notice", "the server says at log-in: " + notice,
-        {{"coordinator", pool_.route.cluster->coordinators[coordinator_].label()},
-         {"user", printable(pool_.route.user)}});
+        {{"coordinator", coordinator_.label()}, {"user", printable(pool_.route.user)}});
   }
-  pool_.welcome.on_login(core_.reported);
+  pool_.sessions->welcome.on_login(core_.reported);
   pool_.last_failure.clear();
   opening_.reset();
   deadline_ = never;
   state_ = State::ready;
   opened_at_ = worker_.now();
+  make_way();
   pool_.pool.on_opened(slot_, id_, pool_.slots->foreign_wait(worker_.index()), worker_.now());
   worker_.touch(pool_);
 }
@@ -244,7 +244,7 @@ void BackConn::on_login_failed() {
   const login::Failure failure = login.failure();
   const wire::ErrorReport report = login.report();
   if (failure == login::Failure::old_protocol) {
-    worker_.wants_protocol_3_0(pool_.route.cluster_index, coordinator_) = true;
+    worker_.wants_protocol_3_0(pool_.route.cluster_index, opening_->coordinator()) = true;
     try_coordinator();
     return;
   }
@@ -255,7 +255,7 @@ void BackConn::on_login_failed() {
   worker_.metrics().open_failures[static_cast<std::size_t>(failure_label(failure))].add();
   coordinator_metrics_->failed.add();
   coordinator_metrics_->up.set(1);  // it answers, if only to refuse
-  const std::string label = pool_.route.cluster->coordinators[coordinator_].label();
+  const std::string label = coordinator_.label();
   const bool refused = failure == login::Failure::credentials;
   worker_.hub().log.write_limited(
       LogLevel::error, refused ? "backend.password_refused" : "backend.login_failed",
@@ -275,9 +275,9 @@ void BackConn::on_login_failed() {
 
 // This coordinator does not answer: the next one, or, after the last one, a pause.
 void BackConn::coordinator_failed(const std::string& why, metrics::OpenFailure reason) {
-  const std::string label = pool_.route.cluster->coordinators[coordinator_].label();
+  const std::string label = coordinator_.label();
   worker_.rotation(pool_.route.cluster_index)
-      .on_failure(coordinator_, worker_.now(), worker_.random_unit());
+      .on_failure(opening_->coordinator(), worker_.now(), worker_.random_unit());
   worker_.metrics().open_failures[static_cast<std::size_t>(reason)].add();
   coordinator_metrics_->failed.add();
   coordinator_metrics_->up.set(0);
@@ -293,6 +293,18 @@ void BackConn::coordinator_failed(const std::string& why, metrics::OpenFailure r
   report.sqlstate = wire::sqlstate::connection_failure;
   report.message = why;
   failed(report, false);
+}
+
+// Among other coordinators, and nobody hears of it. Destroys *this.
+void BackConn::start_again() {
+  Worker& worker = worker_;
+  PoolContext& pool = pool_;
+  if (opening_->attempt) {
+    worker.hub().credentials.on_no_verdict(pool.route.account, *opening_->attempt);
+  }
+  pool.pool.on_open_failed(slot_, worker.now(), worker.now());
+  worker.remove_backend(id_);
+  worker.touch(pool);
 }
 
 // The attempt is over. Those who wait are told if waiting cannot help. Destroys *this.

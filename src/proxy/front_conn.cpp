@@ -158,6 +158,7 @@ bool FrontConn::run(Next next, std::string_view& in) {
 
 // False when the client has to wait.
 bool FrontConn::acquire() {
+  if (sessions_ != pool_->sessions) take_sessions();
   const std::optional<BackendId> granted = pool_->pool.acquire(id_, last_backend_, worker_.now());
   worker_.touch(*pool_);
   if (!granted) {
@@ -187,9 +188,13 @@ void FrontConn::on_granted(BackConn& backend) {
   adopt_pid();
   pool_->metrics->backends_assigned.add();
   pool_->metrics->wait_seconds.observe(worker_.now() - wait_started_);
+  go_on_with_backend();
+}
+
+void FrontConn::go_on_with_backend() {
   std::string_view in = in_.view();
   const std::size_t before = in.size();
-  Next next = session_->on_granted(backend.core(), worker_.output());
+  Next next = session_->on_granted(backend_->core(), worker_.output());
   if (next == Next::need_input) next = session_->on_client(in, worker_.output());
   if (!run(next, in)) return;
   in_.consume(before - in.size());
@@ -392,9 +397,48 @@ void FrontConn::destroy() {
 
 void FrontConn::drain() {
   if (lingering_ || !session_) return;  // a log-in under way is refused at its next step
-  const Next next = session_->drain(worker_.output());
+  end_session("dwspool is shutting down");
+}
+
+void FrontConn::end_session(std::string_view why) {
+  const Next next = session_->drain(worker_.output(), why);
   std::string_view nothing;
   if (next != Next::need_input) static_cast<void>(run(next, nothing));
+}
+
+// After a reload. A session keeps the pool mode that it began with: what it holds is carried, or
+// not, by that mode.
+void FrontConn::take_sessions() {
+  const session::SessionConfig& wanted = pool_->sessions->context.config;
+  if (wanted.mode != sessions_->context.config.mode) return;
+  sessions_ = pool_->sessions;
+  session_->set_context(sessions_->context);
+}
+
+void FrontConn::on_reconfigured() {
+  if (!session_ || lingering_) return;
+  PoolContext* pool = worker_.config().find_user(user_) != nullptr
+                          ? worker_.find_pool(pool_->database, user_)
+                          : nullptr;
+  if (pool == nullptr) {
+    end_session("its user or database is not in the configuration of dwspool any more");
+    return;
+  }
+  if (pool == pool_) return;
+  PoolContext* before = std::exchange(pool_, pool);
+  --before->clients;
+  ++pool_->clients;
+  worker_.touch(*before);
+  worker_.touch(*pool_);
+  if (!waiting_) return;
+  before->pool.abandon(id_, worker_.now());
+  waiting_ = false;
+  const TimePoint since = wait_started_;
+  if (acquire()) {
+    go_on_with_backend();
+  } else {
+    wait_started_ = since;
+  }
 }
 
 void FrontConn::cancel(const std::function<void()>& done) {

@@ -92,7 +92,7 @@ bool FrontConn::process_startup(std::string_view& in) {
 // reason is in the output.
 bool FrontConn::check_login() {
   Hub& hub = worker_.hub();
-  const config::Config& config = *hub.config;
+  const config::Config& config = worker_.config();
   user_ = startup_->user();
   wire::ErrorReport report;
   if (hub.draining.load(std::memory_order_relaxed)) {
@@ -162,8 +162,9 @@ bool FrontConn::start_session() {
   const BackConn* next_backend = worker_.find_backend(last_backend_);
   key_ = worker_.hub().cancels.add({worker_.index(), id_},
                                    next_backend != nullptr ? next_backend->core().key.pid : 0);
+  sessions_ = pool_->sessions;
   session_ = std::make_unique<session::Session>(
-      pool_->sessions, worker_.next_session_number(),
+      sessions_->context, worker_.next_session_number(),
       worker_.settings().intern(startup_->settings().settings), key_);
   startup_.reset();
   worker_.metrics().logins_succeeded.add();

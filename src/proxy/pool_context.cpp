@@ -75,16 +75,44 @@ std::optional<Route> make_route(const config::Config& config, const std::string&
   route.account = route.cluster->name + '\0' + route.user + '\0' +
                   (route.password ? auth::sha256(route.password->reveal()) : std::string());
   const bool own_knobs = user_entry != nullptr && user_entry->pool != config::PoolOptions{};
-  route.pool_key = database + '\0' + route.account + '\0' + (own_knobs ? user_entry->name : "");
+  route.pool_key = database + '\0' + route.database + '\0' + route.account + '\0' +
+                   (own_knobs ? user_entry->name : "");
   return route;
 }
 
-PoolContext::PoolContext(Route pool_route, session::PreparedTable& statements,
+PoolContext::PoolContext(std::shared_ptr<const config::Config> configuration, Route pool_route,
+                         session::PreparedTable& statements,
                          session::Interner<session::SettingSet>& settings,
                          session::Interner<session::ReportedSet>& reported)
-    : route(std::move(pool_route)),
+    : config(std::move(configuration)),
+      route(std::move(pool_route)),
       pool(pool_options(route.settings)),
-      sessions{session_config(route.settings), statements, settings, reported, welcome} {}
+      sessions(std::make_shared<SharedSessions>(session_config(route.settings), statements,
+                                                settings, reported)) {}
+
+void PoolContext::reconfigure(std::shared_ptr<const config::Config> configuration, Route new_route,
+                              TimePoint now) {
+  current = true;
+  const bool same_servers = route.cluster->coordinators == new_route.cluster->coordinators;
+  route = std::move(new_route);
+  config = std::move(configuration);
+  pool.reconfigure(pool_options(route.settings), now);
+  const session::SessionConfig wanted = session_config(route.settings);
+  const session::SessionContext& before = sessions->context;
+  if (same_servers && before.config == wanted) return;
+  const session::WelcomeCache welcome = same_servers ? sessions->welcome : session::WelcomeCache();
+  sessions =
+      std::make_shared<SharedSessions>(wanted, before.statements, before.settings, before.reported);
+  sessions->welcome = welcome;
+}
+
+void PoolContext::retire(TimePoint now) {
+  current = false;
+  config::PoolSettings settings = route.settings;
+  settings.min_size = 0;
+  pool.reconfigure(pool_options(settings), now);
+  pool.renew(now);
+}
 
 void PoolContext::publish(std::size_t worker) {
   const auto show = [](metrics::Gauge& gauge, std::int64_t& shown, std::size_t value) {

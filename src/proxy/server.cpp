@@ -1,35 +1,93 @@
 #include "dwspool/proxy/server.h"
 
+#include <algorithm>
+#include <exception>
+
 namespace dwspool::proxy {
 
 Server::Server(Hub& hub) : hub_(hub) {
-  for (std::size_t i = 0; i < hub.config->workers; ++i) {
+  const std::shared_ptr<const config::Config> config = hub.config();
+  for (std::size_t i = 0; i < config->workers; ++i) {
     workers_.push_back(std::make_unique<Worker>(hub, i, workers_));
   }
-  for (const config::Listener& listener : hub.config->listeners) {
-    net::ListenOptions options;
-    options.host = listener.host;
-    options.unix_dir = listener.unix_dir;
-    options.port = listener.port;
-    options.unix_mode = listener.unix_mode;
-    options.backlog = listener.backlog;
-    listeners_.push_back(std::make_unique<net::Listener>(
-        loop(), options,
-        [this](UniqueFd fd, const net::Address& peer) { accept(std::move(fd), peer); },
-        [this](const std::string& error) {
-          hub_.log.write_limited(LogLevel::error, "listener.paused",
-                                 "connections cannot be accepted for the moment",
-                                 {{"reason", error}});
-        }));
+  for (const config::Listener& listener : config->listeners) {
+    listeners_.push_back({listener, listen(listener)});
   }
 }
 
 Server::~Server() = default;
 
+std::unique_ptr<net::Listener> Server::listen(const config::Listener& listener) {
+  net::ListenOptions options;
+  options.host = listener.host;
+  options.unix_dir = listener.unix_dir;
+  options.port = listener.port;
+  options.unix_mode = listener.unix_mode;
+  options.backlog = listener.backlog;
+  return std::make_unique<net::Listener>(
+      loop(), options,
+      [this](UniqueFd fd, const net::Address& peer) { accept(std::move(fd), peer); },
+      [this](const std::string& error) {
+        hub_.log.write_limited(LogLevel::error, "listener.paused",
+                               "connections cannot be accepted for the moment",
+                               {{"reason", error}});
+      });
+}
+
 std::vector<net::Address> Server::addresses() const {
   std::vector<net::Address> addresses;
-  for (const auto& listener : listeners_) addresses.push_back(listener->address());
+  for (const Listening& listening : listeners_) addresses.push_back(listening.socket->address());
   return addresses;
+}
+
+Status Server::reload(const std::shared_ptr<const config::Config>& config) {
+  if (shutting_down_) return Error{"dwspool is shutting down"};
+  // What is new comes first: if that fails, nothing has happened.
+  std::vector<Listening> listeners;
+  std::vector<Listening*> kept;
+  for (const config::Listener& listener : config->listeners) {
+    const auto old = std::find_if(listeners_.begin(), listeners_.end(), [&](Listening& one) {
+      return one.config == listener && std::find(kept.begin(), kept.end(), &one) == kept.end();
+    });
+    if (old != listeners_.end()) {
+      kept.push_back(&*old);
+      continue;
+    }
+    try {
+      listeners.push_back({listener, listen(listener)});
+    } catch (const std::exception& error) {
+      return Error{error.what()};
+    }
+    hub_.log.write(LogLevel::info, "listener.open", "listening",
+                   {{"address", listeners.back().socket->address().text()}});
+  }
+  for (Listening* old : kept) listeners.push_back(std::move(*old));
+  for (const Listening& old : listeners_) {
+    if (!old.socket) continue;
+    hub_.log.write(LogLevel::info, "listener.closed", "not listening any more",
+                   {{"address", old.socket->address().text()}});
+  }
+  listeners_ = std::move(listeners);
+  forget_coordinators(*hub_.config(), *config);
+  hub_.log.set_level(config->log.level);
+  hub_.set_config(config);
+  for (const std::unique_ptr<Worker>& worker : workers_) {
+    worker->post([config](Worker& self) { self.reconfigure(config); });
+  }
+  return Ok{};
+}
+
+// Their time series end: nobody shall be alarmed about a server that is not meant to be there.
+void Server::forget_coordinators(const config::Config& before, const config::Config& after) {
+  for (const config::Cluster& cluster : before.clusters) {
+    const config::Cluster* now = after.find_cluster(cluster.name);
+    for (const config::Coordinator& coordinator : cluster.coordinators) {
+      const bool stays =
+          now != nullptr && std::find(now->coordinators.begin(), now->coordinators.end(),
+                                      coordinator) != now->coordinators.end();
+      if (!stays) hub_.metrics.forget_coordinator(cluster.name, coordinator.label());
+    }
+  }
 }
 
 // In turn: what a client will cost cannot be known when it comes.
@@ -68,7 +126,7 @@ void Server::shut_down() {
                    {{"clients", static_cast<std::int64_t>(hub_.clients.load())}});
     stop_all();
   });
-  shutdown_timer_->arm(deadline_after(loop().now(), hub_.config->shutdown_timeout));
+  shutdown_timer_->arm(deadline_after(loop().now(), hub_.config()->shutdown_timeout));
   for (const std::unique_ptr<Worker>& worker : workers_) {
     worker->post([this](Worker& self) {
       self.drain([this] { workers_.front()->post([this](Worker&) { worker_drained(); }); });

@@ -19,9 +19,25 @@ bool SlotAccount::try_take(std::size_t worker, bool reserve) {
 std::vector<std::size_t> SlotAccount::give_back() {
   const std::lock_guard lock(mutex_);
   --taken_;
+  note_surplus();
   std::vector<std::size_t> refused;
   refused.swap(refused_);
   return refused;
+}
+
+std::vector<std::size_t> SlotAccount::set_limits(std::uint32_t limit, std::uint32_t reserve) {
+  const std::lock_guard lock(mutex_);
+  limit_ = limit;
+  reserve_ = reserve;
+  note_surplus();
+  std::vector<std::size_t> refused;
+  refused.swap(refused_);
+  return refused;
+}
+
+void SlotAccount::note_surplus() {
+  const std::uint32_t places = limit_ + reserve_;
+  surplus_.store(taken_ > places ? taken_ - places : 0, std::memory_order_relaxed);
 }
 
 std::uint32_t SlotAccount::taken() const {

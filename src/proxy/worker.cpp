@@ -23,6 +23,7 @@ constexpr Duration login_grace = std::chrono::seconds{1};
 
 Worker::Worker(Hub& hub, std::size_t index, std::vector<std::unique_ptr<Worker>>& all)
     : hub_(hub),
+      config_(hub.config()),
       index_(index),
       all_(all),
       metrics_(hub.metrics.worker(index)),
@@ -32,7 +33,7 @@ Worker::Worker(Hub& hub, std::size_t index, std::vector<std::unique_ptr<Worker>>
       random_state_(wire::load_u32(auth::random_bytes(4).data()) | 1U),
       wake_(loop_, [this] { run_tasks(); }),
       timer_(loop_, [this] { on_timer(); }) {
-  for (const config::Cluster& cluster : hub.config->clusters) {
+  for (const config::Cluster& cluster : config_->clusters) {
     rotations_.emplace_back(cluster.coordinators.size());
     old_protocol_.push_back(std::make_unique<bool[]>(cluster.coordinators.size()));  // NOLINT
   }
@@ -79,12 +80,12 @@ void Worker::add_client(UniqueFd fd, const net::Address& peer) {
   metrics_->connections_accepted.add();
   metrics_->clients.add(1);
   if (!peer.is_unix()) {
-    const config::KeepAlive& keepalive = hub_.config->client_keepalive;
+    const config::KeepAlive& keepalive = config_->client_keepalive;
     net::set_tcp_options(fd.get(), {keepalive.idle, keepalive.interval, keepalive.count});
   }
   const FrontConn& client = clients_.emplace(
       [&](ClientId id) { return std::make_unique<FrontConn>(*this, id, std::move(fd), peer); });
-  const TimePoint deadline = deadline_after(now(), hub_.config->client_login_timeout);
+  const TimePoint deadline = deadline_after(now(), config_->client_login_timeout);
   while (!logins_.empty()) {
     const FrontConn* oldest = find_client(logins_.front().second);
     if (oldest != nullptr && !oldest->logged_in()) break;
@@ -126,21 +127,22 @@ void Worker::remove_backend(BackendId id) {
 }
 
 PoolContext* Worker::find_pool(const std::string& database, const std::string& user) {
-  std::optional<Route> route = make_route(*hub_.config, database, user);
+  std::optional<Route> route = make_route(*config_, database, user);
   if (!route) return nullptr;
   const std::string key = route->pool_key;
-  if (const auto found = pools_.find(key); found != pools_.end()) return found->second.get();
+  if (const auto found = pools_.find(key); found != pools_.end()) {
+    // One that nobody was routed to for a while.
+    if (!found->second->current) reconfigure_pool(*found->second, std::move(*route));
+    return found->second.get();
+  }
 
-  const std::uint32_t reserve = route->settings.reserve_size;
-  const std::uint32_t size = route->settings.size;
-  // Every worker keeps its share of the minimum.
-  const auto workers = static_cast<std::uint32_t>(all_.size());
-  const std::uint32_t minimum = route->settings.min_size;
-  route->settings.min_size = minimum / workers + (index_ < minimum % workers ? 1 : 0);
-
-  auto pool = std::make_unique<PoolContext>(std::move(*route), statements_, settings_, reported_);
+  divide_minimum(*route);
+  auto pool =
+      std::make_unique<PoolContext>(config_, std::move(*route), statements_, settings_, reported_);
   pool->database = database;
-  pool->slots = hub_.slots.account(key, size, reserve);
+  pool->client = user;
+  pool->slots =
+      hub_.slots.account(key, pool->route.settings.size, pool->route.settings.reserve_size);
   pool->metrics = hub_.metrics.pool(index_, printable(database), printable(pool->route.user));
   PoolContext* made = pool.get();
   pools_.emplace(key, std::move(pool));
@@ -319,6 +321,7 @@ bool Worker::adopt(const std::string& key, BackendTransfer& transfer) {
   ++pool.backends;
   backend.set_slot(
       pool.pool.adopt(backend.id(), opened_at, pool.slots->foreign_wait(index_), now()));
+  backend.on_reconfigured();  // while it was on its way, perhaps
   touch(pool);
   return true;
 }

@@ -217,7 +217,8 @@ wire::TxStatus Session::client_status() const {
   return backend_ != nullptr ? backend_->status : wire::TxStatus::idle;
 }
 
-Next Session::drain(Output& out) {
+Next Session::drain(Output& out, std::string_view why) {
+  if (!draining_) drain_reason_ = why;
   draining_ = true;
   if (state_ == SessionState::ended) return Next::close;
   const bool between = state_ == SessionState::idle ||
@@ -226,7 +227,7 @@ Next Session::drain(Output& out) {
   if (!between || client_stream_left_ > 0 || failure_) return Next::need_input;
   wire::ErrorReport report;
   report.sqlstate = wire::sqlstate::admin_shutdown;
-  report.message = "terminating connection: dwspool is shutting down";
+  report.message = "terminating connection: " + std::string(drain_reason_);
   report.hint = "Connect again.";
   return fatal(report, out);
 }

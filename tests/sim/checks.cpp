@@ -116,6 +116,11 @@ void World::check_end() {
     watch_lend(back);
   });
   const pool::Pool& pool = shell_->pool();
+  if (const auto places = shell_->options().pool_size + shell_->options().reserve_size;
+      shell_->places_taken() > places) {
+    context_.violate(std::to_string(shell_->places_taken()) + " places are taken at the end, of " +
+                     std::to_string(places));
+  }
   if (shell_->places_taken() != pool.size()) {
     context_.violate(std::to_string(shell_->places_taken()) + " places are taken at the end by " +
                      std::to_string(pool.size()) + " backends");

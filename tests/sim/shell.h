@@ -31,6 +31,7 @@
 #include "dwspool/session/startup_flow.h"
 
 #include "dwspool/proxy/cancel_registry.h"
+#include "dwspool/proxy/pool_context.h"
 #include "dwspool/proxy/slot_ledger.h"
 
 #include "sim/network.h"
@@ -93,6 +94,7 @@ class Front final : public Endpoint {
   ClientId id_;
   Plug plug_;
   std::unique_ptr<session::StartupFlow> startup_;
+  std::shared_ptr<proxy::SharedSessions> sessions_;
   std::unique_ptr<session::Session> session_;
   Back* backend_ = nullptr;
   BackendId last_backend_;
@@ -158,6 +160,7 @@ class Back final : public Endpoint {
   void lost(const std::string& cause);
   bool send_raw(std::string_view bytes);
   void send_cancel(std::function<void()> done);
+  void make_way();
   bool resend();
 
   Shell& shell_;
@@ -226,6 +229,13 @@ class Shell {
   // A client connects; its end of the wire.
   Plug accept();
   void drain();
+  // Another configuration, of the same pool mode; RECONNECT, a coordinator that is not to be used
+  // any more, PAUSE and RESUME.
+  void reload(const ShellOptions& options);
+  void renew();
+  void leave_coordinator(std::size_t coordinator);
+  void pause();
+  void resume();
   // One of the things that happen outside: connections made or refused, keys derived.
   void collect_connecting(std::vector<std::function<void()>>& events, bool may_fail);
   TimePoint next_deadline();
@@ -271,8 +281,7 @@ class Shell {
   session::Interner<session::SettingSet> settings_;
   session::Interner<session::ReportedSet> reported_;
   session::SettingsPtr no_settings_;
-  session::WelcomeCache welcome_;
-  session::SessionContext sessions_;
+  std::shared_ptr<proxy::SharedSessions> sessions_;
   session::Output output_;
   pool::Pool pool_;
   pool::Rotation rotation_;

@@ -155,10 +155,15 @@ bool Back::send_raw(std::string_view bytes) {
 
 // --- Back to the pool ----------------------------------------------------------------------------
 
+void Back::make_way() {
+  if (shell_.slots_->surplus() > 0) shell_.pool_.renew(slot_, shell_.context_.now);
+}
+
 void Back::take_back(bool abandoned) {
   client_ = nullptr;
   Context& context = shell_.context_;
   context.note([&] { return "  dwspool takes back backend " + std::to_string(id_.slot); });
+  make_way();
   if (broken_ || core_.retire || cancel_lost_) {
     plug_.close();
     shell_.pool_.on_lost(slot_, context.now);
@@ -281,6 +286,7 @@ bool Back::cleaned() {
     return false;
   }
   state_ = State::ready;
+  make_way();
   shell_.pool_.on_cleaned(slot_, never, shell_.context_.now);
   return true;
 }

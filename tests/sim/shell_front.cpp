@@ -99,8 +99,9 @@ bool Front::start_session() {
   last_backend_ = shell_.pool_.first_idle();
   const Back* next = shell_.find_backend(last_backend_);
   key_ = shell_.cancels_.add({0, id_}, next != nullptr ? next->core().key.pid : 0);
+  sessions_ = shell_.sessions_;
   session_ = std::make_unique<session::Session>(
-      shell_.sessions_, ++shell_.last_session_,
+      sessions_->context, ++shell_.last_session_,
       shell_.settings_.intern(startup_->settings().settings), key_);
   startup_.reset();
   std::string_view nothing;
@@ -152,6 +153,10 @@ void Front::go_on(Next next) {
 }
 
 bool Front::acquire() {
+  if (sessions_ != shell_.sessions_) {
+    sessions_ = shell_.sessions_;
+    session_->set_context(sessions_->context);
+  }
   const auto granted = shell_.pool_.acquire(id_, last_backend_, shell_.context_.now);
   if (!granted) {
     if (shell_.context_.is_broken(Broken::lend_busy)) {

@@ -126,11 +126,12 @@ void Back::on_logged_in() {
   core_.dialect = login.dialect();
   shell_.guard_.on_success(account);
   shell_.rotation_.on_success(coordinator_);
-  shell_.welcome_.on_login(core_.reported);
+  shell_.sessions_->welcome.on_login(core_.reported);
   shell_.last_failure_.clear();
   opening_.reset();
   deadline_ = never;
   state_ = State::ready;
+  make_way();
   shell_.pool_.on_opened(slot_, id_, never, shell_.context_.now);
 }
 

@@ -39,7 +39,6 @@ World::~World() = default;
 
 void World::configure() {
   Random& random = context_.random;
-  const auto seconds = [](std::size_t n) { return Duration(std::chrono::seconds(n)); };
   const bool calm = random.chance(15);
   const bool gauss = random.chance(30);
   const std::size_t method = random.below(10);
@@ -63,6 +62,28 @@ void World::configure() {
   clients_left_ = random.between(2, context_.long_schedules ? 10 : 6);
 
   shell_options_.sessions.mode = client_options_.mode;
+  vary_pool();
+  shell_options_.connect_timeout = std::chrono::seconds(5);
+  weights_.cancels = random.chance(40) ? 100 : 0;
+  weights_.clock = random.chance(50) ? 150 : 20;
+  weights_.reloads = random.chance(40) ? 80 : 0;
+  weights_.faults =
+      static_cast<unsigned>(random.chance(50) ? random.between(10, 60) : random.between(60, 300));
+  if (calm) {
+    // Nothing goes wrong, so that nothing may be said to have gone wrong.
+    weights_.faults = 0;
+    weights_.clock = 0;
+    shell_options_.pool_size = 8;
+    shell_options_.pool.queue_timeout = std::chrono::seconds(1000000);
+    shell_options_.connect_timeout = {};
+    // An idle backend that is closed takes nothing with it; a statement that is cancelled does.
+  }
+}
+
+// What a reload may change.
+void World::vary_pool() {
+  Random& random = context_.random;
+  const auto seconds = [](std::size_t n) { return Duration(std::chrono::seconds(n)); };
   shell_options_.sessions.defer_begin = random.chance(80);
   shell_options_.sessions.max_prepared_statements = random.chance(40) ? 2 : 200;
   shell_options_.pool_size = static_cast<std::uint32_t>(random.between(1, 3));
@@ -74,19 +95,32 @@ void World::configure() {
   shell_options_.pool.queue_notice = seconds(random.below(2));
   shell_options_.pool.server_idle_timeout = seconds(random.below(4) * 5);
   shell_options_.pool.server_lifetime = seconds(random.below(3) * 20);
-  shell_options_.connect_timeout = seconds(5);
-  weights_.cancels = random.chance(40) ? 100 : 0;
-  weights_.clock = random.chance(50) ? 150 : 20;
-  weights_.faults =
-      static_cast<unsigned>(random.chance(50) ? random.between(10, 60) : random.between(60, 300));
-  if (calm) {
-    // Nothing goes wrong, so that nothing may be said to have gone wrong.
-    weights_.faults = 0;
-    weights_.clock = 0;
-    shell_options_.pool_size = 8;
-    shell_options_.pool.queue_timeout = seconds(1000000);
-    shell_options_.connect_timeout = {};
-    // An idle backend that is closed takes nothing with it; a statement that is cancelled does.
+}
+
+void World::reload() {
+  Random& random = context_.random;
+  const std::size_t which = random.below(10);
+  if (which < 5) {
+    const bool calm = !client_options_.faults;
+    const Duration queue_timeout = shell_options_.pool.queue_timeout;
+    vary_pool();
+    if (calm) shell_options_.pool.queue_timeout = queue_timeout;
+    context_.note(
+        [&] { return "dwspool reloads, pool_size " + std::to_string(shell_options_.pool_size); });
+    shell_->reload(shell_options_);
+  } else if (which < 6) {
+    context_.note([] { return std::string("dwspool renews its backends"); });
+    shell_->renew();
+  } else if (which < 7) {
+    const std::size_t coordinator = random.below(cluster_.size());
+    context_.note([&] { return "dwspool leaves coordinator " + std::to_string(coordinator); });
+    shell_->leave_coordinator(coordinator);
+  } else if (shell_->pool().paused()) {
+    context_.note([] { return std::string("dwspool resumes"); });
+    shell_->resume();
+  } else if (which < 8) {
+    context_.note([] { return std::string("dwspool pauses"); });
+    shell_->pause();
   }
 }
 
@@ -123,7 +157,13 @@ bool World::step() {
     const TimePoint next = shell_->next_deadline();
     const bool jump = next != never && random.chance(40);
     advance(jump ? next : context_.now + std::chrono::milliseconds(random.between(1, 400)));
+  } else if (random.below(10000) < weights_.reloads) {
+    reload();
   } else if (!ordinary_event()) {
+    if (shell_->pool().paused()) {
+      shell_->resume();
+      return true;
+    }
     const TimePoint next = shell_->next_deadline();
     if (next != never) {
       advance(next);
@@ -269,6 +309,7 @@ void World::wind_up() {
   winding_up_ = true;
   cluster_.end_promotion();
   cluster_.refuse_logins({});
+  shell_->resume();
   for (std::size_t i = 0; i < cluster_.size(); ++i) cluster_.restart(i);
   int silence = 0;
   for (std::uint64_t i = 0; i < longest_wind_up; ++i) {

@@ -45,12 +45,15 @@ class World {
     unsigned faults = 0;  // of ten thousand steps
     unsigned cancels = 0;
     unsigned clock = 0;
+    unsigned reloads = 0;
   };
   void configure();
   bool step();
   bool ordinary_event();
   void fault();
   void send_cancel();
+  void reload();
+  void vary_pool();
   void add_client();
   void advance(TimePoint to);
   void wind_up();

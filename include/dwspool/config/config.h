@@ -29,6 +29,7 @@ struct Listener {
   int backlog = 1024;
 
   bool is_unix() const { return !unix_dir.empty(); }
+  friend bool operator==(const Listener&, const Listener&) = default;
 };
 
 struct KeepAlive {
@@ -116,6 +117,7 @@ struct User {
 struct HttpEndpoint {
   std::string host;
   std::uint16_t port = 0;  // 0: none
+  friend bool operator==(const HttpEndpoint&, const HttpEndpoint&) = default;
 };
 
 struct Config {

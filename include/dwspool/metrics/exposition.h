@@ -1,6 +1,7 @@
 // The registry in Prometheus' text format, by prometheus-cpp.
 #pragma once
 
+#include <cstdint>
 #include <functional>
 #include <string>
 #include <string_view>
@@ -19,6 +20,10 @@ struct ProcessFacts {
   double start_time_seconds = 0;  // since the epoch
   std::uint64_t max_clients = 0;
   bool draining = false;
+  std::uint64_t reloads_good = 0;
+  std::uint64_t reloads_bad = 0;
+  bool last_reload_was_good = true;
+  double last_good_reload_seconds = 0;  // since the epoch; the start of the process counts
 };
 
 // Every time series of the process (doc/metrics.md explains each). `now` is the monotonic time

@@ -120,6 +120,9 @@ class Registry {
   std::shared_ptr<CoordinatorBlock> coordinator(std::size_t worker, const std::string& cluster,
                                                 const std::string& label);
 
+  // The coordinator is not in the configuration any more. Who has its block may go on writing.
+  void forget_coordinator(const std::string& cluster, const std::string& label);
+
   static constexpr std::size_t max_pools = 200;
 
   struct PoolKey {

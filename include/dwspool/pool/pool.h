@@ -101,6 +101,21 @@ class Pool {
 
   void tick(TimePoint now);
   TimePoint next_deadline() const;
+  // Other knobs from now on, for those who wait already, too.
+  void reconfigure(const PoolOptions& options, TimePoint now);
+  // Every backend that is open or on the way now is closed as soon as nobody uses it; new ones
+  // take their places.
+  void renew(TimePoint now);
+  // The same for one backend.
+  void renew(Slot slot, TimePoint now);
+  // How many of those are left.
+  std::size_t outdated() const;
+  // Closes up to `count` idle backends, the one that was used longest ago first.
+  void shed(std::size_t count, TimePoint now);
+  // Nobody gets a backend, and those that come back are closed, until resume(). Clients wait.
+  void pause(TimePoint now);
+  void resume(TimePoint now);
+  bool paused() const { return paused_; }
   // Every backend is closed as soon as nobody uses it; no new one is opened.
   void shut_down(TimePoint now);
   // All waiting clients, out of the queue; for an error that concerns them all.
@@ -138,12 +153,15 @@ class Pool {
     std::int32_t following = none;
     TimePoint opened_at;
     TimePoint idle_since;
+    std::uint32_t generation = 0;  // of the pool when it was opened; see renew()
   };
   static constexpr std::int32_t none = -1;
 
   void transit(Slot slot, SlotEvent event);
   Slot new_slot();
   void push_idle(Slot slot, TimePoint now);
+  void close_idle(Slot slot);
+  void close_all_idle();
   void unlink_idle(Slot slot);
   void make_available(Slot slot, TimePoint foreign_since, TimePoint now);
   void take_back_grant(BackendId backend);
@@ -171,6 +189,9 @@ class Pool {
   bool slot_requested_ = false;
   bool asked_reserve_ = false;
   bool shut_down_ = false;
+  bool paused_ = false;
+  std::uint32_t generation_ = 0;
+  TimePoint renewed_at_;
 };
 
 }  // namespace dwspool::pool

@@ -15,6 +15,7 @@
 #include "dwspool/base/ids.h"
 #include "dwspool/base/time.h"
 
+#include "dwspool/config/config.h"
 #include "dwspool/login/backend_login.h"
 #include "dwspool/login/guard.h"
 #include "dwspool/metrics/registry.h"
@@ -37,7 +38,7 @@ struct BackendTransfer {
   UniqueFd fd;
   session::Backend core;
   ByteQueue in;  // the front of a message
-  std::size_t coordinator = 0;
+  config::Coordinator coordinator;
   TimePoint opened_at;
 };
 
@@ -78,6 +79,8 @@ class BackConn final : public net::Socket::Handler {
 
   // --- From the worker ---
   void on_deadline();
+  // The configuration has changed: the coordinator may be another one, or none any more.
+  void on_reconfigured();
   // The keys that derive_in_background was asked for.
   void on_derived(const login::Derivation& work, const login::DerivedKeys& keys);
   // Closes with Terminate. Destroys *this; the slot must be free already.
@@ -91,7 +94,7 @@ class BackConn final : public net::Socket::Handler {
   session::Backend& core() { return core_; }
   const session::Backend& core() const { return core_; }
   TimePoint deadline() const { return deadline_; }
-  std::size_t coordinator() const { return coordinator_; }
+  const config::Coordinator& coordinator() const { return coordinator_; }
   TimePoint opened_at() const { return opened_at_; }
 
  private:
@@ -107,10 +110,13 @@ class BackConn final : public net::Socket::Handler {
   void on_login_failed();
   void coordinator_failed(const std::string& why, metrics::OpenFailure reason);
   void failed(const wire::ErrorReport& report, bool for_all_who_wait);
+  void start_again();
 
   void read_some();
   bool process(std::string_view& in);
   void on_idle_bytes(std::string_view& in);
+  // One that is not to be kept, since there are more than may be.
+  void make_way();
   bool run_cleaner(session::Cleaner::State state);
   bool cleaned();
   void lost(const std::string& cause);
@@ -133,7 +139,7 @@ class BackConn final : public net::Socket::Handler {
   TimePoint cleaning_ends_ = never;
   TimePoint opening_since_;
   TimePoint opened_at_;
-  std::size_t coordinator_ = 0;
+  config::Coordinator coordinator_;
   std::shared_ptr<metrics::CoordinatorBlock> coordinator_metrics_;
   bool paused_ = false;
   bool broken_ = false;  // a send has failed; to be dealt with at the next step
@@ -144,8 +150,10 @@ class BackConn final : public net::Socket::Handler {
 
   // While opening:
   struct Opening {
-    std::vector<std::size_t> order;
+    std::vector<config::Coordinator> coordinators;  // of the cluster as it was at the start
+    std::vector<std::size_t> order;                 // of these
     std::size_t next = 0;
+    std::size_t coordinator() const { return order[next]; }
     std::unique_ptr<net::Connector> connector;
     std::optional<login::BackendLogin> login;
     std::uint32_t protocol = 0;

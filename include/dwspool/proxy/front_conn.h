@@ -23,6 +23,7 @@ namespace dwspool::proxy {
 class BackConn;
 class Worker;
 struct PoolContext;
+struct SharedSessions;
 
 class FrontConn final : public net::Socket::Handler {
  public:
@@ -46,6 +47,8 @@ class FrontConn final : public net::Socket::Handler {
 
   // --- From the worker ---
   void drain();
+  // The configuration has changed: the client may belong to another pool, or nowhere any more.
+  void on_reconfigured();
   void on_login_timeout();
   // Somebody asks to cancel what this client runs. `done` is called when that has been seen to.
   void cancel(const std::function<void()>& done);
@@ -77,6 +80,9 @@ class FrontConn final : public net::Socket::Handler {
   void adopt_pid();
   bool run(session::Next next, std::string_view& in);
   bool acquire();
+  void take_sessions();
+  void go_on_with_backend();
+  void end_session(std::string_view why);
   bool flush();
   bool send_to_client();
   bool finish();
@@ -97,6 +103,7 @@ class FrontConn final : public net::Socket::Handler {
   TimePoint transaction_started_;
   std::uint64_t answered_ = 0;  // requests
   std::unique_ptr<session::StartupFlow> startup_;
+  std::shared_ptr<SharedSessions> sessions_;  // that the session refers to
   std::unique_ptr<session::Session> session_;
   PoolContext* pool_ = nullptr;
   BackConn* backend_ = nullptr;

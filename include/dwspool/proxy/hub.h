@@ -5,10 +5,13 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <optional>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "dwspool/base/log.h"
 #include "dwspool/base/time.h"
@@ -48,16 +51,36 @@ class Credentials {
   login::KeyCache keys_;
 };
 
+// What became of reloads.
+struct Reloads {
+  std::atomic<std::uint64_t> good{0};
+  std::atomic<std::uint64_t> bad{0};
+  std::atomic<bool> last_was_good{true};
+  std::atomic<std::int64_t> last_good_at{0};  // seconds since the epoch; the start counts
+};
+
 struct Hub {
+  // What was wrong; nothing if all is well.
+  using Complaints = std::vector<std::string>;
   Hub(std::shared_ptr<const config::Config> configuration, Log& logger, metrics::Registry& registry,
       std::string process_secret)
-      : config(std::move(configuration)),
-        log(logger),
+      : log(logger),
         metrics(registry),
         mock_secret(std::move(process_secret)),
-        slots(config->workers) {}
+        slots(configuration->workers),
+        config_(std::move(configuration)) {}
 
-  std::shared_ptr<const config::Config> config;
+  // The configuration that new things are made by. Workers follow at their own pace: see
+  // Worker::config().
+  std::shared_ptr<const config::Config> config() const {
+    const std::lock_guard lock(config_mutex_);
+    return config_;
+  }
+  void set_config(std::shared_ptr<const config::Config> config) {
+    const std::lock_guard lock(config_mutex_);
+    config_ = std::move(config);
+  }
+
   Log& log;
   metrics::Registry& metrics;
   std::string mock_secret;  // random; makes the challenges of unknown users
@@ -66,6 +89,13 @@ struct Hub {
   Credentials credentials;
   std::atomic<std::uint32_t> clients{0};  // logged in or on the way
   std::atomic<bool> draining{false};
+  Reloads reloads;
+  // Reads the configuration anew; `done` is called on the first worker. To be called there, too.
+  std::function<void(std::function<void(const Complaints&)> done)> reload;
+
+ private:
+  mutable std::mutex config_mutex_;
+  std::shared_ptr<const config::Config> config_;
 };
 
 }  // namespace dwspool::proxy

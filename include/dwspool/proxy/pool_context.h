@@ -38,23 +38,45 @@ struct Route {
 std::optional<Route> make_route(const config::Config& config, const std::string& database,
                                 const std::string& user);
 
+// What the sessions of a pool share. It lives as long as one of them does: a reload gives the pool
+// another one, and a session takes that when it asks for a backend next.
+struct SharedSessions {
+  SharedSessions(const session::SessionConfig& config, session::PreparedTable& statements,
+                 session::Interner<session::SettingSet>& settings,
+                 session::Interner<session::ReportedSet>& reported)
+      : context{config, statements, settings, reported, welcome} {}
+  SharedSessions(const SharedSessions&) = delete;
+  SharedSessions& operator=(const SharedSessions&) = delete;
+
+  session::WelcomeCache welcome;
+  session::SessionContext context;
+};
+
 struct PoolContext {
-  PoolContext(Route pool_route, session::PreparedTable& statements,
-              session::Interner<session::SettingSet>& settings,
+  PoolContext(std::shared_ptr<const config::Config> configuration, Route pool_route,
+              session::PreparedTable& statements, session::Interner<session::SettingSet>& settings,
               session::Interner<session::ReportedSet>& reported);
 
+  // The configuration has changed: the same pool, perhaps with other knobs and coordinators.
+  void reconfigure(std::shared_ptr<const config::Config> configuration, Route new_route,
+                   TimePoint now);
+  // Nobody is routed here any more: backends end as soon as nobody uses them.
+  void retire(TimePoint now);
+
+  std::shared_ptr<const config::Config> config;  // that the route was made of
   Route route;
   const std::string& key() const { return route.pool_key; }
   std::string database;  // as clients call it
+  std::string client;    // the first client's user
   pool::Pool pool;
-  session::WelcomeCache welcome;
-  session::SessionContext sessions;
+  std::shared_ptr<SharedSessions> sessions;
   std::shared_ptr<SlotAccount> slots;
   std::shared_ptr<metrics::PoolBlock> metrics;
   // Why the last backend could not be opened; for the DETAIL of those who wait in vain.
   std::string last_failure;
   std::size_t clients = 0;
   std::size_t backends = 0;  // connection objects, whatever their state
+  bool current = true;       // the configuration routes clients here
 
   // Brings the gauges in step with the pool.
   void publish(std::size_t worker);

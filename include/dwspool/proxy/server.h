@@ -9,6 +9,10 @@
 #include <thread>
 #include <vector>
 
+#include "dwspool/base/result.h"
+
+#include "dwspool/config/config.h"
+
 #include "dwspool/net/listener.h"
 #include "dwspool/net/timer.h"
 
@@ -33,6 +37,10 @@ class Server {
   // No new clients; each old one ends at its next transaction boundary, all of them after
   // shutdown_timeout. Called again: ends at once.
   void shut_down();
+  // Another configuration from now on, without dropping a client (Worker::reconfigure). Whatever
+  // needs a restart is as before (config::plan_reload). An error, and nothing has changed, when a
+  // new address cannot be listened on.
+  Status reload(const std::shared_ptr<const config::Config>& config);
   net::Loop& loop() { return workers_.front()->loop(); }
 
   // What is really listened on.
@@ -40,13 +48,19 @@ class Server {
 
  private:
   void accept(UniqueFd fd, const net::Address& peer);
+  std::unique_ptr<net::Listener> listen(const config::Listener& listener);
+  void forget_coordinators(const config::Config& before, const config::Config& after);
   void worker_drained();
   void stop_all();
 
   Hub& hub_;
   std::vector<std::unique_ptr<Worker>> workers_;
   std::vector<std::thread> threads_;
-  std::vector<std::unique_ptr<net::Listener>> listeners_;
+  struct Listening {
+    config::Listener config;
+    std::unique_ptr<net::Listener> socket;
+  };
+  std::vector<Listening> listeners_;
   std::unique_ptr<net::Timer> shutdown_timer_;
   std::size_t next_worker_ = 0;
   std::size_t drained_ = 0;

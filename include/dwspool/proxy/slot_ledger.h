@@ -33,6 +33,10 @@ class SlotAccount {
   // Gives a place back. Returns the workers that were refused since and should ask again.
   std::vector<std::size_t> give_back();
   std::uint32_t taken() const;
+  // Other limits from now on. Returns the workers that were refused before and should ask again.
+  std::vector<std::size_t> set_limits(std::uint32_t limit, std::uint32_t reserve);
+  // How many places more are taken than there are, since the limits came down. Takes no lock.
+  std::uint32_t surplus() const { return surplus_.load(std::memory_order_relaxed); }
 
   // What this worker's clients wait for, seen by the others: since when, or `never`.
   void publish_wait(std::size_t worker, TimePoint since) {
@@ -50,12 +54,15 @@ class SlotAccount {
   Waiting oldest_other(std::size_t worker) const;
 
  private:
+  void note_surplus();
+
   std::size_t workers_;
   std::uint32_t limit_;
   std::uint32_t reserve_;
   mutable std::mutex mutex_;
   std::uint32_t taken_ = 0;
   std::vector<std::size_t> refused_;
+  std::atomic<std::uint32_t> surplus_{0};  // written under the lock
   struct alignas(64) Wait : std::atomic<std::int64_t> {
     Wait() : std::atomic<std::int64_t>(never.time_since_epoch().count()) {}
     using std::atomic<std::int64_t>::store;

@@ -63,10 +63,15 @@ class Worker {
   void drain(std::function<void()> done);
   // Ends whatever is left, and lets run() return.
   void stop();
+  // Another configuration from now on. Clients keep their connections, and move to other pools at
+  // their next transaction where the configuration says so; those who could not log in any more
+  // end there. Backends of coordinators that are gone end as soon as nobody uses them.
+  void reconfigure(std::shared_ptr<const config::Config> config);
   // Does what the pools want done. To be called at the end of every callback.
   void settle();
 
   Hub& hub() { return hub_; }
+  const config::Config& config() const { return *config_; }
   net::Loop& loop() { return loop_; }
   TimePoint now() { return loop_.now(); }
   metrics::WorkerBlock& metrics() { return *metrics_; }
@@ -129,9 +134,13 @@ class Worker {
   void expire(TimePoint time);
   void drop_unused_pools();
   void check_drained();
+  void set_clusters(const config::Config& config);
+  void reconfigure_pool(PoolContext& pool, Route route);
+  void divide_minimum(Route& route) const;
   static wire::ErrorReport timeout_report(const PoolContext& pool, bool at_login);
 
   Hub& hub_;
+  std::shared_ptr<const config::Config> config_;
   std::size_t index_;
   std::vector<std::unique_ptr<Worker>>& all_;
   net::Loop loop_;

@@ -61,6 +61,7 @@ struct SessionConfig {
   bool defer_begin = true;
   std::size_t max_prepared_statements = 200;          // per backend
   std::size_t inspect_limit = std::size_t{1} << 20U;  // bytes of SQL that are read as a whole
+  friend bool operator==(const SessionConfig&, const SessionConfig&) = default;
 };
 
 // What sessions of one pool share. Everything outlives them.
@@ -110,7 +111,12 @@ class Session {
   void on_wait_notice(Output& out) const;
 
   // From now on the session ends (57P01) at its next transaction boundary; if it is at one, now.
-  Next drain(Output& out);
+  // `why` is what the client reads; the text is static.
+  Next drain(Output& out, std::string_view why = "dwspool is shutting down");
+
+  // Another context, of the same worker: the client's pool has been reconfigured, or is another
+  // one. Precondition: the session has no backend, and the pool mode is the same.
+  void set_context(SessionContext& context) { context_ = &context; }
 
   // The client is gone, or the shell gives up on it. Lets go of the backend and says what is
   // left to do with it; null when there is none.
@@ -238,6 +244,7 @@ class Session {
 
   SessionState state_ = SessionState::starting;
   bool draining_ = false;
+  std::string_view drain_reason_;
   bool escapes_standard_ = true;  // standard_conforming_strings
   bool encoding_safe_ = true;
   bool lost_transaction_ = false;    // the client's transaction is gone; 25P02 until ROLLBACK

@@ -294,4 +294,22 @@ TEST_CASE("no client waits while a backend is idle or could be opened, whichever
   }
 }
 
+TEST_CASE("other limits hold at once") {
+  SlotAccount account(2, 2, 0);
+  CHECK(account.try_take(0, false));
+  CHECK(account.try_take(0, false));
+  CHECK_FALSE(account.try_take(1, false));
+  CHECK(account.surplus() == 0);
+  // Lower: nothing is taken away, but it shows.
+  CHECK(account.set_limits(1, 0) == std::vector<std::size_t>{1});
+  CHECK(account.surplus() == 1);
+  CHECK(account.give_back().empty());
+  CHECK(account.surplus() == 0);
+  CHECK_FALSE(account.try_take(1, false));
+  // Higher, and who was refused hears of it.
+  CHECK(account.set_limits(1, 1) == std::vector<std::size_t>{1});
+  CHECK_FALSE(account.try_take(1, false));
+  CHECK(account.try_take(1, true));
+}
+
 }  // namespace dwspool::proxy
