@@ -80,6 +80,18 @@ std::string readiness_of(const proxy::Hub& hub) {
   return tried ? "no coordinator answers" : "";
 }
 
+const char* stop_text(proxy::Stop how) {
+  switch (how) {
+    case proxy::Stop::after_clients:
+      return "no new clients; the others end at their next transaction boundary";
+    case proxy::Stop::after_servers:
+      return "no new clients and no new transactions; the end comes with that of the last one";
+    case proxy::Stop::at_once:
+      break;
+  }
+  return "all connections are closed now";
+}
+
 std::unique_ptr<admin::HttpServer> start_http(proxy::Hub& hub, double start_time) {
   const config::HttpEndpoint endpoint = hub.config()->http;
   if (endpoint.host.empty()) return nullptr;
@@ -111,6 +123,7 @@ int serve(config::Config config) {
   net::Signal::block(SIGTERM);
   net::Signal::block(SIGINT);
   net::Signal::block(SIGHUP);
+  net::Signal::block(SIGQUIT);
   const double start_time =
       std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count();
   std::unique_ptr<Log> log;
@@ -125,17 +138,20 @@ int serve(config::Config config) {
     const std::unique_ptr<admin::HttpServer> http = start_http(hub, start_time);
     hub.reloads.last_good_at = static_cast<std::int64_t>(start_time);
     Reloader reloader(hub, server);
-    hub.reload = [&reloader](Reloader::Done done) { reloader.reload(std::move(done)); };
+    hub.control.reload = [&reloader](Reloader::Done done) { reloader.reload(std::move(done)); };
+    hub.version = version;
 
-    const auto end = [&](const char* name) {
-      log->write(LogLevel::info, "process.stopping",
-                 "no new clients; the others end at their next transaction boundary",
-                 {{"signal", name}});
+    const auto end = [&](const char* name, proxy::Stop how) {
+      log->write(LogLevel::info, "process.stopping", stop_text(how), {{"cause", name}});
       notify_service_manager("STOPPING=1");
-      server.shut_down();
+      server.shut_down(how);
     };
-    const net::Signal terminate(server.loop(), SIGTERM, [&] { end("SIGTERM"); });
-    const net::Signal interrupt(server.loop(), SIGINT, [&] { end("SIGINT"); });
+    using proxy::Stop;
+    hub.control.stop = [&](Stop how) { end("SHUTDOWN", how); };
+    const net::Signal terminate(server.loop(), SIGTERM,
+                                [&] { end("SIGTERM", Stop::after_clients); });
+    const net::Signal interrupt(server.loop(), SIGINT, [&] { end("SIGINT", Stop::after_servers); });
+    const net::Signal quit(server.loop(), SIGQUIT, [&] { end("SIGQUIT", Stop::at_once); });
 
     const net::Signal hang_up(server.loop(), SIGHUP,
                               [&] { reloader.reload([](const proxy::Hub::Complaints&) {}); });

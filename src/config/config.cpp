@@ -53,6 +53,19 @@ std::string_view to_string(AuthMethod method) {
   return "?";
 }
 
+bool Console::is_admin(std::string_view user) const {
+  return std::find(admin_users.begin(), admin_users.end(), user) != admin_users.end();
+}
+
+bool Console::is_allowed(std::string_view user) const {
+  return is_admin(user) ||
+         std::find(stats_users.begin(), stats_users.end(), user) != stats_users.end();
+}
+
+bool is_console(std::string_view database) {
+  return database == "dwspool" || database == "pgbouncer";
+}
+
 const Cluster* Config::find_cluster(std::string_view name) const {
   return find_name(clusters, name);
 }

@@ -1,14 +1,10 @@
 // `databases`: what clients may ask for.
-#include <array>
-
 #include "dwspool/base/text.h"
 
 #include "config/sections.h"
 
 namespace dwspool::config {
 namespace {
-
-constexpr std::array<std::string_view, 2> console_names = {"dwspool", "pgbouncer"};
 
 std::vector<std::string_view> cluster_names(const Config& config) {
   std::vector<std::string_view> names;
@@ -51,12 +47,10 @@ void read_cluster_name(Section& section, const Config& config, Database& databas
 Database read_database(Section& section, std::string name, const Config& config) {
   Database database;
   database.name = std::move(name);
-  for (const std::string_view reserved : console_names) {
-    if (database.name == reserved) {
-      section.complain(
-          "this name is the console's; take another one, with 'database:' for the "
-          "real name");
-    }
+  if (is_console(database.name)) {
+    section.complain(
+        "this name is the console's; take another one, with 'database:' for the "
+        "real name");
   }
   read_cluster_name(section, config, database);
   section.name_into("database", database.backend_database);

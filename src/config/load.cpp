@@ -26,7 +26,32 @@ constexpr std::array log_formats = {
 // A file with one entry in everything that takes entries: reading it asks for every key.
 constexpr std::string_view one_of_each =
     "listen: [{}]\nhttp: {}\nclusters: {a: {replay: {refusals: [{}]}}}\n"
-    "databases: {a: {}}\nusers: {a: {}}\n";
+    "databases: {a: {}}\nusers: {a: {}}\n"
+    "console: {}\n";
+
+// In this order, as the later parts are checked against the earlier ones.
+Config read_config(Reading& reading, const TreeNode& document) {
+  Config config;
+  config.file = reading.report.file();
+  Section root(reading, &document, {}, "");
+  read_listeners(reading, root, config);
+  read_process(root, config);
+  read_log(root, config);
+  read_http(reading, root, config);
+  read_clusters(reading, root, config);
+  read_defaults(root, config);
+  read_databases(root, config);
+  read_users(root, config);
+  read_console(reading, root, config);
+  root.refuse_unknown();
+  return config;
+}
+
+std::vector<Complaint> one_complaint(const std::string& path, int line, std::string message) {
+  return {{path, line, "", std::move(message)}};
+}
+
+}  // namespace
 
 void read_log(Section& root, Config& config) {
   Section section = root.section("log");
@@ -49,29 +74,6 @@ void read_process(Section& root, Config& config) {
   read_auth_method(root, "auth_method", method);
   config.auth_method = method.value_or(config.auth_method);
 }
-
-// In this order, as the later parts are checked against the earlier ones.
-Config read_config(Reading& reading, const TreeNode& document) {
-  Config config;
-  config.file = reading.report.file();
-  Section root(reading, &document, {}, "");
-  read_listeners(reading, root, config);
-  read_process(root, config);
-  read_log(root, config);
-  read_http(reading, root, config);
-  read_clusters(reading, root, config);
-  read_defaults(root, config);
-  read_databases(root, config);
-  read_users(root, config);
-  root.refuse_unknown();
-  return config;
-}
-
-std::vector<Complaint> one_complaint(const std::string& path, int line, std::string message) {
-  return {{path, line, "", std::move(message)}};
-}
-
-}  // namespace
 
 std::string Complaint::text() const {
   std::string text = file;

@@ -38,6 +38,13 @@ void read_databases(Section& root, Config& config);
 void read_auth_method(Section& section, std::string_view key, std::optional<AuthMethod>& method);
 void read_users(Section& root, Config& config);
 
+// console.cpp; after read_users
+void read_console(Reading& reading, Section& root, Config& config);
+
+// load.cpp: the keys that are no section of their own, and `log`.
+void read_process(Section& root, Config& config);
+void read_log(Section& root, Config& config);
+
 // Shared by listen.cpp and clusters.cpp: `tcp_keepalive` of a section.
 void read_keepalive(Section& section, KeepAlive& keepalive);
 

@@ -67,6 +67,8 @@ constexpr auto pool_counters = std::to_array<Series<PoolBlock, Counter>>({
      &PoolBlock::statements_parsed},
     {"dwspool_statements_reused_total", "Prepared statements that the backend knew already.",
      &PoolBlock::statements_reused},
+    {"dwspool_binds_total", "Bind messages that were sent to a backend.", &PoolBlock::binds},
+    {"dwspool_pool_logins_total", "Clients that logged in.", &PoolBlock::logins},
 });
 
 constexpr auto pool_histograms = std::to_array<Series<PoolBlock, DurationHistogram>>({

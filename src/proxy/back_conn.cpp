@@ -8,6 +8,7 @@
 
 #include "dwspool/wire/frame.h"
 
+#include "dwspool/proxy/endpoints.h"
 #include "dwspool/proxy/front_conn.h"
 #include "dwspool/proxy/pool_context.h"
 #include "dwspool/proxy/worker.h"
@@ -260,7 +261,8 @@ void BackConn::pause_reading(bool paused) {
 }
 
 void BackConn::update_interest() {
-  if (socket_) socket_->watch(!paused_, !out_.empty());
+  const bool suspended = worker_.gates().suspended && state_ == State::ready;
+  if (socket_) socket_->watch(!paused_ && !suspended, !out_.empty());
 }
 
 // --- Back to the pool ----------------------------------------------------------------------------
@@ -353,6 +355,42 @@ void BackConn::on_reconfigured() {
   }
   pool_.pool.renew(slot_, worker_.now());
   worker_.touch(pool_);
+}
+
+console::ConnectionFacts BackConn::facts() const {
+  console::ConnectionFacts facts;
+  facts.is_client = false;
+  facts.user = printable(pool_.route.user);
+  facts.database = printable(pool_.database);
+  facts.state = state_ == State::opening    ? "login"
+                : cancels_in_flight_ > 0    ? "being_canceled"
+                : state_ == State::cleaning ? "tested"
+                : client_ != nullptr        ? "active"
+                                            : "idle";
+  if (socket_) {
+    sockaddr_storage storage{};
+    socklen_t size = sizeof(storage);
+    if (::getpeername(socket_->fd(), reinterpret_cast<sockaddr*>(&storage), &size) == 0) {
+      set_endpoints(facts, socket_->fd(), {reinterpret_cast<sockaddr*>(&storage), size});
+    }
+  }
+  const TimePoint now = worker_.now();
+  facts.connected_at =
+      wall_microseconds(state_ == State::opening ? opening_since_ : opened_at_, now);
+  facts.request_at = facts.connected_at;
+  facts.close_needed = core_.retire || broken_;
+  facts.pointer = pointer_of(worker_.index(), false, id_.slot);
+  if (client_ != nullptr) {
+    facts.link = pointer_of(worker_.index(), true, client_->id().slot);
+    const console::ConnectionFacts client = client_->facts();
+    facts.application_name = client.application_name;
+    facts.request_at = client.request_at;
+  }
+  facts.remote_pid = core_.key.pid;
+  facts.prepared_statements = core_.statements.size();
+  facts.input_waiting = in_.size();
+  facts.output_waiting = out_.size();
+  return facts;
 }
 
 void BackConn::close() {

@@ -31,6 +31,7 @@ constexpr Duration linger_time = std::chrono::seconds{2};
 FrontConn::FrontConn(Worker& worker, ClientId id, UniqueFd fd, const net::Address& peer)
     : worker_(worker),
       id_(id),
+      number_(worker.next_connection_number()),
       socket_(worker.loop(), std::move(fd), *this),
       peer_(peer),
       accepted_at_(worker.now()),
@@ -119,6 +120,7 @@ bool FrontConn::process(std::string_view& in) {
     in = {};
     return true;
   }
+  if (console_) return process_console(in);
   const Next next = session_->on_client(in, worker_.output());
   return run(next, in);
 }
@@ -326,9 +328,10 @@ void FrontConn::tally() {
       transaction_started_ = never;
     }
   }
-  if (pool_ != nullptr && out.statements_parsed + out.statements_reused > 0) {
+  if (pool_ != nullptr && out.statements_parsed + out.statements_reused + out.binds > 0) {
     pool_->metrics->statements_parsed.add(out.statements_parsed);
     pool_->metrics->statements_reused.add(out.statements_reused);
+    pool_->metrics->binds.add(out.binds);
   }
   if (out.errors > 0) {
     worker_.metrics().errors[metrics::WorkerBlock::error_index(out.error_class)].add(out.errors);
@@ -356,7 +359,8 @@ void FrontConn::update_interest() {
   }
   const bool input_full = in_.size() >= input_limit &&
                           (session_ == nullptr || session_->client_bytes_wanted() <= in_.size());
-  const bool readable = !input_ended_ && !input_full && out_.size() < output_limit &&
+  const bool suspended = worker_.gates().suspended && session_ != nullptr;
+  const bool readable = !suspended && !input_ended_ && !input_full && out_.size() < output_limit &&
                         (backend_ == nullptr || !backend_->output_full());
   socket_.watch(readable, !out_.empty());
 }
@@ -396,6 +400,13 @@ void FrontConn::destroy() {
 }
 
 void FrontConn::drain() {
+  if (console_ && !lingering_) {
+    wire::ErrorReport report;
+    report.sqlstate = wire::sqlstate::admin_shutdown;
+    report.message = "terminating connection: dwspool is shutting down";
+    static_cast<void>(end_by(std::move(report)));
+    return;
+  }
   if (lingering_ || !session_) return;  // a log-in under way is refused at its next step
   end_session("dwspool is shutting down");
 }
@@ -442,6 +453,11 @@ void FrontConn::on_reconfigured() {
 }
 
 void FrontConn::cancel(const std::function<void()>& done) {
+  if (console_) {
+    worker_.desk().give_up(id_, true);
+    done();
+    return;
+  }
   if (waiting_) {
     pool_->pool.abandon(id_, worker_.now());
     waiting_ = false;

@@ -32,7 +32,7 @@ void count(Worker& worker, metrics::Refusal refusal) {
   worker.metrics().refusals[static_cast<std::size_t>(refusal)].add();
 }
 
-wire::ErrorReport shutdown_report(Worker& worker) {
+wire::ErrorReport refused_by_shutdown(Worker& worker) {
   count(worker, metrics::Refusal::shutdown);
   wire::ErrorReport report;
   report.sqlstate = wire::sqlstate::cannot_connect_now;
@@ -96,10 +96,12 @@ bool FrontConn::check_login() {
   user_ = startup_->user();
   wire::ErrorReport report;
   if (hub.draining.load(std::memory_order_relaxed)) {
-    static_cast<void>(startup_->refuse(shutdown_report(worker_), worker_.output()));
+    static_cast<void>(startup_->refuse(refused_by_shutdown(worker_), worker_.output()));
     return false;
   }
-  if (hub.clients.fetch_add(1, std::memory_order_relaxed) >= config.max_client_conn) {
+  // Administrators come in even when it is full.
+  const bool console = config::is_console(startup_->database()) && config.console.is_admin(user_);
+  if (!console && hub.clients.fetch_add(1, std::memory_order_relaxed) >= config.max_client_conn) {
     hub.clients.fetch_sub(1, std::memory_order_relaxed);
     count(worker_, metrics::Refusal::too_many_clients);
     hub.log.write_limited(LogLevel::warning, "client.too_many",
@@ -112,7 +114,7 @@ bool FrontConn::check_login() {
     static_cast<void>(startup_->refuse(std::move(report), worker_.output()));
     return false;
   }
-  counted_ = true;
+  counted_ = !console;
   const config::User* user = config.find_user(user_);
   auth::ClientAuth::Request request;
   request.method = method_of(user != nullptr && user->auth ? *user->auth : config.auth_method);
@@ -134,11 +136,17 @@ bool FrontConn::check_login() {
 // more.
 bool FrontConn::start_session() {
   const std::string database = startup_->database();
+  if (config::is_console(database)) return start_console();
   wire::ErrorReport report;
   const bool draining = worker_.hub().draining.load(std::memory_order_relaxed);
-  if (!draining) pool_ = worker_.find_pool(database, user_);
+  const bool disabled = worker_.gates().disabled.contains(database);
+  if (!draining && !disabled) pool_ = worker_.find_pool(database, user_);
   if (draining) {
-    report = shutdown_report(worker_);
+    report = refused_by_shutdown(worker_);
+  } else if (disabled) {
+    report.sqlstate = wire::sqlstate::cannot_connect_now;
+    report.message = "database \"" + printable(database) + "\" is disabled";
+    report.hint = "An administrator has closed it for new clients (DISABLE); ENABLE opens it.";
   } else if (pool_ == nullptr) {
     count(worker_, metrics::Refusal::unknown_database);
     report.sqlstate = wire::sqlstate::invalid_catalog_name;
@@ -150,11 +158,7 @@ bool FrontConn::start_session() {
     report.message = startup_->settings().error;
   }
   if (pool_ == nullptr || !report.message.empty()) {
-    report.severity = wire::Severity::fatal;
-    worker_.output().note_error(report.sqlstate);
-    worker_.output().to_client.copy(wire::encode(report));
-    if (!flush()) return false;
-    return finish();
+    return end_by(std::move(report));
   }
   ++pool_->clients;
   // The pid that the client is told is that of the backend it is going to have, if one is free.
@@ -168,6 +172,7 @@ bool FrontConn::start_session() {
       worker_.settings().intern(startup_->settings().settings), key_);
   startup_.reset();
   worker_.metrics().logins_succeeded.add();
+  pool_->metrics->logins.add();
   worker_.metrics().login_seconds.observe(worker_.now() - accepted_at_);
   worker_.hub().log.write(
       LogLevel::debug, "client.logged_in", "a client has logged in",
@@ -186,14 +191,14 @@ void FrontConn::adopt_pid() {
 }
 
 void FrontConn::on_login_timeout() {
-  if (session_ != nullptr || lingering_) return;
+  if (logged_in() || lingering_) return;
   if (worker_.hub().draining.load(std::memory_order_relaxed)) {
     // Who has not said a word does not wait for one.
     if (startup_->state() == session::StartupFlow::State::first_packet) {
       destroy();
       return;
     }
-    static_cast<void>(startup_->refuse(shutdown_report(worker_), worker_.output()));
+    static_cast<void>(startup_->refuse(refused_by_shutdown(worker_), worker_.output()));
     if (flush()) static_cast<void>(finish());
     return;
   }

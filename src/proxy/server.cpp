@@ -5,6 +5,13 @@
 
 namespace dwspool::proxy {
 
+namespace {
+
+// How often it is looked whether backends are left.
+constexpr Duration servers_interval = std::chrono::milliseconds{20};
+
+}  // namespace
+
 Server::Server(Hub& hub) : hub_(hub) {
   const std::shared_ptr<const config::Config> config = hub.config();
   for (std::size_t i = 0; i < config->workers; ++i) {
@@ -13,6 +20,16 @@ Server::Server(Hub& hub) : hub_(hub) {
   for (const config::Listener& listener : config->listeners) {
     listeners_.push_back({listener, listen(listener)});
   }
+  statistics_timer_ = std::make_unique<net::Timer>(loop(), [this] { sample_statistics(); });
+  sample_statistics();
+  hub.control.apply = [this](const std::shared_ptr<const config::Config>& changed) {
+    return reload(changed);
+  };
+}
+
+void Server::sample_statistics() {
+  hub_.statistics.sample(loop().now());
+  statistics_timer_->arm(loop().now() + Statistics::period);
 }
 
 Server::~Server() = default;
@@ -112,8 +129,8 @@ void Server::run() {
   threads_.clear();
 }
 
-void Server::shut_down() {
-  if (shutting_down_) {
+void Server::shut_down(Stop how) {
+  if (shutting_down_ || how == Stop::at_once) {
     stop_all();
     return;
   }
@@ -127,6 +144,40 @@ void Server::shut_down() {
     stop_all();
   });
   shutdown_timer_->arm(deadline_after(loop().now(), hub_.config()->shutdown_timeout));
+  if (how == Stop::after_clients) {
+    drain_workers();
+    return;
+  }
+  hub_.gates.change([](Gates& gates) { gates.paused_all = true; });
+  for (const std::unique_ptr<Worker>& worker : workers_) {
+    worker->post([](Worker& self) { self.apply_gates(); });
+  }
+  servers_timer_ = std::make_unique<net::Timer>(loop(), [this] { wait_for_servers(); });
+  wait_for_servers();
+}
+
+// Until none is left; then the clients are told.
+void Server::wait_for_servers() {
+  struct Count {
+    std::size_t missing = 0;
+    std::size_t backends = 0;
+  };
+  auto count = std::make_shared<Count>();
+  count->missing = workers_.size();
+  for (const std::unique_ptr<Worker>& worker : workers_) {
+    worker->post([this, count](Worker& self) {
+      const std::size_t here = self.backend_count();
+      workers_.front()->post([this, count, here](Worker&) {
+        count->backends += here;
+        if (--count->missing > 0 || stopped_) return;
+        if (count->backends == 0) return drain_workers();
+        servers_timer_->arm(loop().now() + servers_interval);
+      });
+    });
+  }
+}
+
+void Server::drain_workers() {
   for (const std::unique_ptr<Worker>& worker : workers_) {
     worker->post([this](Worker& self) {
       self.drain([this] { workers_.front()->post([this](Worker&) { worker_drained(); }); });
@@ -142,6 +193,8 @@ void Server::stop_all() {
   if (stopped_) return;
   stopped_ = true;
   shutdown_timer_.reset();
+  servers_timer_.reset();
+  statistics_timer_.reset();
   listeners_.clear();
   for (const std::unique_ptr<Worker>& worker : workers_) {
     worker->post([](Worker& self) { self.stop(); });

@@ -30,9 +30,11 @@ Worker::Worker(Hub& hub, std::size_t index, std::vector<std::unique_ptr<Worker>>
       buffer_(std::make_unique<char[]>(keep_size + read_size)),  // NOLINT
       no_settings_(settings_.intern(session::SettingSet{})),
       alive_(std::make_shared<bool>(true)),
+      gates_(hub.gates.current()),
       random_state_(wire::load_u32(auth::random_bytes(4).data()) | 1U),
       wake_(loop_, [this] { run_tasks(); }),
-      timer_(loop_, [this] { on_timer(); }) {
+      timer_(loop_, [this] { on_timer(); }),
+      desk_(*this) {
   for (const config::Cluster& cluster : config_->clusters) {
     rotations_.emplace_back(cluster.coordinators.size());
     old_protocol_.push_back(std::make_unique<bool[]>(cluster.coordinators.size()));  // NOLINT
@@ -113,7 +115,8 @@ void Worker::remove_client(ClientId id) {
   if (!client) return;
   metrics_->clients.add(-1);
   if (client->counted_) hub_.clients.fetch_sub(1, std::memory_order_relaxed);
-  if (client->session_) hub_.cancels.remove(client->key_);
+  if (client->logged_in()) hub_.cancels.remove(client->key_);
+  if (client->console_) desk_.give_up(id, false);
   if (client->pool_ != nullptr) {
     --client->pool_->clients;
     client->pool_->publish(index_);
@@ -146,6 +149,7 @@ PoolContext* Worker::find_pool(const std::string& database, const std::string& u
   pool->metrics = hub_.metrics.pool(index_, printable(database), printable(pool->route.user));
   PoolContext* made = pool.get();
   pools_.emplace(key, std::move(pool));
+  if (gates_->is_paused(database)) made->pool.pause(now());
   made->pool.tick(now());
   touch(*made);
   return made;
@@ -465,6 +469,7 @@ void Worker::drain(std::function<void()> done) {
   // Nobody who is not in yet comes in any more; they have a moment to hear it.
   const TimePoint last_login = now() + login_grace;
   logins_.clear();
+  fail_paused_waiters();
   clients_.for_each([&](FrontConn& client) {
     if (!client.logged_in()) logins_.emplace_back(last_login, client.id());
     client.drain();

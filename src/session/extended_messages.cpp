@@ -229,6 +229,7 @@ void Session::provide_unnamed(Output& out) {
 
 // `bytes` is the message, or its front with both names in it; `total` is its whole size.
 void Session::on_bind(std::string_view bytes, std::size_t total, Output& out) {
+  ++out.binds;
   const std::string_view body = bytes.substr(wire::header_size);
   const std::optional<wire::BindPrefix> prefix = wire::read_bind_prefix(body);
   if (!prefix || context_->config.mode == PoolMode::session) {

@@ -19,17 +19,18 @@ MAY_INCLUDE = {
     "retry": ["base", "wire", "sql"],
     "pool": ["base", "retry"],
     "session": ["base", "wire", "sql", "auth", "retry"],
+    "console": ["base", "wire"],
     "metrics": ["base"],
     "config": ["base", "auth"],
     "net": ["base"],
     "admin": ["base", "metrics"],
-    "proxy": ["base", "wire", "auth", "login", "pool", "retry", "session", "config", "metrics",
-              "net"],
+    "proxy": ["base", "wire", "auth", "login", "pool", "retry", "session", "console", "config",
+              "metrics", "net"],
     "app": ["base", "wire", "auth", "config", "metrics", "net", "admin", "proxy", "login"],
 }
 
 # The pure core: events and time come in, actions come out.
-CORE = ["wire", "sql", "auth", "login", "pool", "retry", "session"]
+CORE = ["wire", "sql", "auth", "login", "pool", "retry", "session", "console"]
 
 # A library's headers -> where they may be included (modules, or single files).
 LIBRARIES = {

@@ -129,6 +129,18 @@ struct HttpEndpoint {
   friend bool operator==(const HttpEndpoint&, const HttpEndpoint&) = default;
 };
 
+// Who may use the console, the database `dwspool` (or `pgbouncer`).
+struct Console {
+  std::vector<std::string> admin_users;  // everything
+  std::vector<std::string> stats_users;  // SHOW
+
+  bool is_admin(std::string_view user) const;
+  bool is_allowed(std::string_view user) const;
+};
+
+// Whether clients mean the console by this database.
+bool is_console(std::string_view database);
+
 struct Config {
   std::string file;
   std::vector<Listener> listeners;
@@ -140,6 +152,7 @@ struct Config {
   AuthMethod auth_method = AuthMethod::scram_sha_256;
   LogOptions log;
   HttpEndpoint http;
+  Console console;
   std::vector<Cluster> clusters;
   std::vector<Database> databases;
   std::vector<User> users;

@@ -30,6 +30,8 @@ struct PoolBlock {
   Counter backends_assigned;  // times that a client got a backend
   Counter statements_parsed;  // Parse messages sent to servers
   Counter statements_reused;  // Parse messages that a backend had seen before
+  Counter binds;              // Bind messages sent to servers
+  Counter logins;             // of clients
   DurationHistogram query_seconds;
   DurationHistogram transaction_seconds;  // from the first statement to the end
   DurationHistogram wait_seconds;         // for a backend; only waits, no immediate grants

@@ -27,6 +27,8 @@
 #include "dwspool/net/connector.h"
 #include "dwspool/net/socket.h"
 
+#include "dwspool/console/facts.h"
+
 namespace dwspool::proxy {
 
 class FrontConn;
@@ -87,6 +89,11 @@ class BackConn final : public net::Socket::Handler {
   void close();
   BackendTransfer hand_over();
   void set_slot(pool::Slot slot) { slot_ = slot; }
+
+  // --- From the console ---
+  console::ConnectionFacts facts() const;
+  int cancels_in_flight() const { return cancels_in_flight_; }
+  void on_gates_changed() { update_interest(); }
 
   BackendId id() const { return id_; }
   pool::Slot slot() const { return slot_; }

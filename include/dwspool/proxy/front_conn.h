@@ -18,6 +18,9 @@
 #include "dwspool/net/address.h"
 #include "dwspool/net/socket.h"
 
+#include "dwspool/console/facts.h"
+#include "dwspool/console/session.h"
+
 namespace dwspool::proxy {
 
 class BackConn;
@@ -54,11 +57,20 @@ class FrontConn final : public net::Socket::Handler {
   void cancel(const std::function<void()>& done);
   // Ends the connection now. Destroys *this.
   void destroy();
+  // The same, but the client is told (57P01), and its backend goes with it.
+  void kill();
+  // Interest in events may have changed (suspended, or not any more).
+  void on_gates_changed() { update_interest(); }
+  // What a command of the console came to.
+  void on_console_answer(const console::Answer& answer);
   // The request to cancel that this connection brought has been passed on.
   void on_cancel_done();
 
   ClientId id() const { return id_; }
-  bool logged_in() const { return session_ != nullptr; }
+  bool logged_in() const { return session_ != nullptr || console_ != nullptr; }
+  bool is_console() const { return console_ != nullptr; }
+  console::ConnectionFacts facts() const;
+  std::uint32_t number() const { return number_; }
   bool lingering() const { return lingering_; }
   const session::Session* session() const { return session_.get(); }
   BackConn* backend() const { return backend_; }
@@ -77,6 +89,9 @@ class FrontConn final : public net::Socket::Handler {
   bool process_startup(std::string_view& in);
   bool check_login();
   bool start_session();
+  bool start_console();
+  bool process_console(std::string_view& in);
+  bool end_by(wire::ErrorReport report);
   void adopt_pid();
   bool run(session::Next next, std::string_view& in);
   bool acquire();
@@ -96,6 +111,7 @@ class FrontConn final : public net::Socket::Handler {
 
   Worker& worker_;
   ClientId id_;
+  std::uint32_t number_;  // over all workers
   net::Socket socket_;
   net::Address peer_;
   TimePoint accepted_at_;
@@ -105,6 +121,7 @@ class FrontConn final : public net::Socket::Handler {
   std::unique_ptr<session::StartupFlow> startup_;
   std::shared_ptr<SharedSessions> sessions_;  // that the session refers to
   std::unique_ptr<session::Session> session_;
+  std::unique_ptr<console::Session> console_;  // in the place of a session
   PoolContext* pool_ = nullptr;
   BackConn* backend_ = nullptr;
   BackendId last_backend_;

@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "dwspool/base/log.h"
+#include "dwspool/base/result.h"
 #include "dwspool/base/time.h"
 
 #include "dwspool/config/config.h"
@@ -22,7 +23,9 @@
 #include "dwspool/metrics/registry.h"
 
 #include "dwspool/proxy/cancel_registry.h"
+#include "dwspool/proxy/gates.h"
 #include "dwspool/proxy/slot_ledger.h"
+#include "dwspool/proxy/statistics.h"
 
 namespace dwspool::proxy {
 
@@ -59,6 +62,12 @@ struct Reloads {
   std::atomic<std::int64_t> last_good_at{0};  // seconds since the epoch; the start counts
 };
 
+enum class Stop : std::uint8_t {
+  at_once,
+  after_servers,  // when no backend is in use any more; clients wait meanwhile
+  after_clients,  // when every client has come to the end of its transaction
+};
+
 struct Hub {
   // What was wrong; nothing if all is well.
   using Complaints = std::vector<std::string>;
@@ -68,6 +77,7 @@ struct Hub {
         metrics(registry),
         mock_secret(std::move(process_secret)),
         slots(configuration->workers),
+        statistics(registry),
         config_(std::move(configuration)) {}
 
   // The configuration that new things are made by. Workers follow at their own pace: see
@@ -90,8 +100,19 @@ struct Hub {
   std::atomic<std::uint32_t> clients{0};  // logged in or on the way
   std::atomic<bool> draining{false};
   Reloads reloads;
-  // Reads the configuration anew; `done` is called on the first worker. To be called there, too.
-  std::function<void(std::function<void(const Complaints&)> done)> reload;
+  GateKeeper gates;
+  Statistics statistics;
+
+  // What the process can be told to do, all on the first worker's thread.
+  struct Control {
+    // Reads the configuration anew.
+    std::function<void(std::function<void(const Complaints&)> done)> reload;
+    // Puts another configuration into force until the next reload.
+    std::function<Status(std::shared_ptr<const config::Config>)> apply;
+    std::function<void(Stop)> stop;
+  };
+  Control control;
+  std::string version;
 
  private:
   mutable std::mutex config_mutex_;

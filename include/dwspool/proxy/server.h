@@ -34,9 +34,9 @@ class Server {
   void run();
 
   // --- On the first worker's thread ---
-  // No new clients; each old one ends at its next transaction boundary, all of them after
-  // shutdown_timeout. Called again: ends at once.
-  void shut_down();
+  // No new clients. The old ones end at their next transaction boundary, or, after_servers, when
+  // no backend is in use any more; all of them after shutdown_timeout. Called again: ends at once.
+  void shut_down(Stop how = Stop::after_clients);
   // Another configuration from now on, without dropping a client (Worker::reconfigure). Whatever
   // needs a restart is as before (config::plan_reload). An error, and nothing has changed, when a
   // new address cannot be listened on.
@@ -50,6 +50,9 @@ class Server {
   void accept(UniqueFd fd, const net::Address& peer);
   std::unique_ptr<net::Listener> listen(const config::Listener& listener);
   void forget_coordinators(const config::Config& before, const config::Config& after);
+  void sample_statistics();
+  void drain_workers();
+  void wait_for_servers();
   void worker_drained();
   void stop_all();
 
@@ -62,6 +65,8 @@ class Server {
   };
   std::vector<Listening> listeners_;
   std::unique_ptr<net::Timer> shutdown_timer_;
+  std::unique_ptr<net::Timer> servers_timer_;
+  std::unique_ptr<net::Timer> statistics_timer_;
   std::size_t next_worker_ = 0;
   std::size_t drained_ = 0;
   bool shutting_down_ = false;

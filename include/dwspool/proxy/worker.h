@@ -36,6 +36,7 @@
 
 #include "dwspool/proxy/back_conn.h"
 #include "dwspool/proxy/cancel_sender.h"
+#include "dwspool/proxy/console_desk.h"
 #include "dwspool/proxy/front_conn.h"
 #include "dwspool/proxy/hub.h"
 #include "dwspool/proxy/pool_context.h"
@@ -67,6 +68,26 @@ class Worker {
   // their next transaction where the configuration says so; those who could not log in any more
   // end there. Backends of coordinators that are gone end as soon as nobody uses them.
   void reconfigure(std::shared_ptr<const config::Config> config);
+  // --- From the console (worker_console.cpp) ---
+  ConsoleDesk& desk() { return desk_; }
+  const std::vector<std::unique_ptr<Worker>>& all() const { return all_; }
+  const Gates& gates() const { return *gates_; }
+  // The gates have changed.
+  void apply_gates();
+  // Of this database, or of all when it is empty.
+  void renew_backends(const std::string& database);
+  void kill_clients(const std::string& database);
+  // False when it is not one of this worker's.
+  bool kill_client(std::uint32_t number);
+  std::size_t backend_count() const { return backends_.size(); }
+  // What this worker knows; the connections one by one only if asked for.
+  void add_facts(console::Facts& facts, bool connections);
+  // What the process knows.
+  void add_process_facts(console::Facts& facts) const;
+  std::uint32_t next_connection_number() {
+    return (++last_connection_ * max_workers + static_cast<std::uint32_t>(index_)) & 0x7fffffffU;
+  }
+
   // Does what the pools want done. To be called at the end of every callback.
   void settle();
 
@@ -137,6 +158,7 @@ class Worker {
   void set_clusters(const config::Config& config);
   void reconfigure_pool(PoolContext& pool, Route route);
   void divide_minimum(Route& route) const;
+  void fail_paused_waiters();
   static wire::ErrorReport timeout_report(const PoolContext& pool, bool at_login);
 
   Hub& hub_;
@@ -154,7 +176,9 @@ class Worker {
   std::vector<pool::Rotation> rotations_;              // by cluster
   std::vector<std::unique_ptr<bool[]>> old_protocol_;  // NOLINT: by cluster and coordinator
   std::shared_ptr<bool> alive_;  // for what may be called when the worker is gone
+  GatesPtr gates_;
   std::uint64_t last_session_ = 0;
+  std::uint32_t last_connection_ = 0;
   std::uint64_t random_state_;
 
   StringMap<std::unique_ptr<PoolContext>> pools_;  // by Route::pool_key
@@ -180,6 +204,7 @@ class Worker {
   SlotMap<FrontConn, ClientId> clients_;
   SlotMap<BackConn, BackendId> backends_;
   std::list<std::unique_ptr<CancelSender>> cancels_;
+  ConsoleDesk desk_;
 };
 
 }  // namespace dwspool::proxy

@@ -21,6 +21,7 @@ struct Output {
   std::uint32_t pins = 0;               // bits of sql::Effect that began to bind this session
   std::uint32_t statements_parsed = 0;  // Parse messages that went to the server
   std::uint32_t statements_reused = 0;  // Parse messages that the backend had seen before
+  std::uint32_t binds = 0;              // Bind messages that went to the server
   char error_class[2] = {0, 0};         // NOLINT: SQLSTATE class of the last error sent, if any
   std::uint32_t errors = 0;
 
@@ -35,7 +36,7 @@ struct Output {
   void clear() {
     to_client.clear();
     to_server.clear();
-    queries = transactions = pins = statements_parsed = statements_reused = errors = 0;
+    queries = transactions = pins = statements_parsed = statements_reused = binds = errors = 0;
     error_class[0] = error_class[1] = '\0';
   }
 };

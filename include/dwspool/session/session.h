@@ -134,6 +134,12 @@ class Session {
   std::size_t client_bytes_wanted() const { return client_wanted_; }
   std::size_t server_bytes_wanted() const { return server_wanted_; }
   const SettingsPtr& wanted_settings() const { return wanted_; }
+  // What the client was told of its session; null before the welcome.
+  const ReportedPtr& told() const { return told_; }
+  // Prepared statements that the client has.
+  std::size_t prepared_statements() const { return statements_ ? statements_->size() : 0; }
+  // Whether something can be said to the client: not in the middle of one message.
+  bool between_messages() const { return server_stream_left_ == 0; }
 
  private:
   // Portals of special statements, and what will be refused.

@@ -21,11 +21,15 @@ inline constexpr std::string_view invalid_sql_statement_name = "26000";
 inline constexpr std::string_view invalid_authorization = "28000";
 inline constexpr std::string_view invalid_password = "28P01";
 inline constexpr std::string_view invalid_catalog_name = "3D000";
+inline constexpr std::string_view insufficient_privilege = "42501";
+inline constexpr std::string_view syntax_error = "42601";
 inline constexpr std::string_view duplicate_prepared_statement = "42P05";
 inline constexpr std::string_view invalid_cursor_name = "34000";
 inline constexpr std::string_view too_many_connections = "53300";
+inline constexpr std::string_view object_not_in_prerequisite_state = "55000";
 inline constexpr std::string_view query_canceled = "57014";
 inline constexpr std::string_view admin_shutdown = "57P01";
 inline constexpr std::string_view cannot_connect_now = "57P03";
+inline constexpr std::string_view config_file_error = "F0000";
 
 }  // namespace dwspool::wire::sqlstate
