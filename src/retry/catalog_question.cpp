@@ -8,6 +8,8 @@
 namespace dwspool::retry {
 namespace {
 
+constexpr std::size_t max_asked = 1000;
+
 constexpr std::string_view question_head =
     "with recursive asked(kind, written, schema, name) as (values ";
 
@@ -79,7 +81,7 @@ FunctionName parts_of(std::string_view written) {
        token.text == ".";
        token = lexer.next()) {
     if (token.text == ".") {
-      name.schema = std::move(name.name);
+      name.schema = name.name;
     } else {
       name.name = sql::identifier_of(token.text);
     }
@@ -117,8 +119,13 @@ std::string key_of(const CatalogScope& scope, CatalogKind kind, std::string_view
 std::string catalog_question(const CatalogNames& names) {
   if (names.empty()) return {};
   std::string asked;
-  for (const std::string& name : names.functions) append_asked(asked, CatalogKind::function, name);
-  for (const std::string& name : names.relations) append_asked(asked, CatalogKind::relation, name);
+  std::size_t count = 0;
+  for (const std::string& name : names.functions) {
+    if (++count <= max_asked) append_asked(asked, CatalogKind::function, name);
+  }
+  for (const std::string& name : names.relations) {
+    if (++count <= max_asked) append_asked(asked, CatalogKind::relation, name);
+  }
   return std::string(question_head) + asked + std::string(question_tail);
 }
 

@@ -11,9 +11,9 @@ struct Builtin {
   char kind;
 };
 
-constexpr Builtin builtins[] = {
+constexpr auto builtins = std::to_array<Builtin>({
 #include "retry/builtin_functions.inc"
-};
+});
 
 // Volatile, but nothing remains of a call.
 constexpr std::array<std::string_view, 9> volatile_only_in_result = {
@@ -101,9 +101,9 @@ bool contains(const Range& range, std::string_view name) {
 const Builtin* find_builtin(const FunctionName& function) {
   if (!function.schema.empty()) return nullptr;
   const auto* const found =
-      std::lower_bound(std::begin(builtins), std::end(builtins), std::string_view(function.name),
+      std::lower_bound(builtins.begin(), builtins.end(), std::string_view(function.name),
                        [](const Builtin& each, std::string_view name) { return each.name < name; });
-  return found != std::end(builtins) && found->name == function.name ? found : nullptr;
+  return found != builtins.end() && found->name == function.name ? found : nullptr;
 }
 
 }  // namespace

@@ -1,9 +1,9 @@
 // What a text of SQL does, by PostgreSQL's own parser (libpg_query): whether it may be run again
 // is decided from that (doc/replay.md, "Kinds of statements").
 //
-// It costs about 8 us for a short statement, 2 ms for one of 10 kB and 50 ms for the longest that is
-// parsed: for the moment when something failed, or once for each text, not for every message that
-// passes.
+// It costs about 8 us for a short statement, 2 ms for one of 10 kB and up to 50 ms for the longest
+// that is parsed: for the moment when something failed, or once for each text, not for every
+// message that passes.
 #pragma once
 
 #include <cstddef>
@@ -46,7 +46,8 @@ struct StatementFacts {
   // Names that are called, but for those of PostgreSQL itself that change nothing. In lower case
   // or as quoted, with their schema if one is written; a part that needs quotes has them. Sorted,
   // each once. What PostgreSQL calls without a name being written does not appear: operators,
-  // casts, and functions in the clothes of a column (table.function).
+  // casts, and functions in the clothes of a column (table.function). And somebody may have made a
+  // function with the name of a built-in one, for types of their own.
   std::vector<std::string> functions;
   // Tables and views in FROM and the like, in the same form, without those of WITH. Empty for a
   // text that was not understood.

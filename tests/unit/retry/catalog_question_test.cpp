@@ -28,6 +28,15 @@ TEST_CASE("names come into the question as literals") {
   CHECK(question.find(';') == std::string::npos);
 }
 
+TEST_CASE("the question is bounded") {
+  CatalogNames names;
+  for (int i = 0; i < 999; ++i) names.functions.push_back("f" + std::to_string(i));
+  names.relations = {"first_one", "second_one"};
+  const std::string question = catalog_question(names);
+  CHECK(question.find("'first_one'") != std::string::npos);
+  CHECK(question.find("'second_one'") == std::string::npos);
+}
+
 TEST_CASE("a row of the answer") {
   const auto good = read_catalog_row({"r", "s.t", "t"});
   REQUIRE(good);

@@ -7,6 +7,8 @@
 
 #include <doctest/doctest.h>
 
+#include "dwspool/sql/statement.h"
+
 namespace dwspool::retry {
 namespace {
 
@@ -45,7 +47,11 @@ template <std::size_t Count>
 void check_all(const Row (&rows)[Count]) {
   for (const Row& row : rows) {
     CAPTURE(row.sql);
-    CHECK(facts_of(row.sql) == row.facts);
+    const TextFacts facts = understand(row.sql);
+    CHECK(describe(facts) == row.facts);
+    // What decides in a hurry must not have missed it.
+    const sql::Effects seen = sql::recognize(row.sql).effects;
+    if (facts.ends_transaction()) CHECK(seen.has(sql::Effect::ends_transaction));
   }
 }
 
