@@ -167,8 +167,8 @@ bool FrontConn::start_session() {
   key_ = worker_.hub().cancels.add({worker_.index(), id_},
                                    next_backend != nullptr ? next_backend->core().key.pid : 0);
   sessions_ = pool_->sessions;
-  session_ = std::make_unique<session::Session>(
-      sessions_->context, worker_.next_session_number(),
+  session_ = std::make_unique<session::ReplayedSession>(
+      sessions_->context, &sessions_->replay, worker_.next_session_number(),
       worker_.settings().intern(startup_->settings().settings), key_);
   startup_.reset();
   worker_.metrics().logins_succeeded.add();

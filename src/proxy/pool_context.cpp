@@ -34,6 +34,22 @@ session::SessionConfig session_config(const config::PoolSettings& settings) {
   return config;
 }
 
+retry::ReplayOptions replay_options(const config::PoolSettings& settings) {
+  retry::ReplayOptions options;
+  options.level = settings.replay;
+  options.deadline = settings.replay_deadline;
+  options.attempts = settings.replay_attempts;
+  return options;
+}
+
+retry::ErrorTable error_table(const config::Cluster& cluster) {
+  std::vector<retry::RefusalRule> rules;
+  for (const config::Refusal& refusal : cluster.refusals) {
+    rules.push_back({refusal.sqlstate, refusal.text});
+  }
+  return retry::ErrorTable(std::move(rules));
+}
+
 }  // namespace
 
 std::optional<Route> make_route(const config::Config& config, const std::string& database,
@@ -88,7 +104,8 @@ PoolContext::PoolContext(std::shared_ptr<const config::Config> configuration, Ro
       route(std::move(pool_route)),
       pool(pool_options(route.settings)),
       sessions(std::make_shared<SharedSessions>(session_config(route.settings), statements,
-                                                settings, reported)) {}
+                                                settings, reported, replay_options(route.settings),
+                                                error_table(*route.cluster))) {}
 
 void PoolContext::reconfigure(std::shared_ptr<const config::Config> configuration, Route new_route,
                               TimePoint now) {
@@ -97,12 +114,11 @@ void PoolContext::reconfigure(std::shared_ptr<const config::Config> configuratio
   route = std::move(new_route);
   config = std::move(configuration);
   pool.reconfigure(pool_options(route.settings), now);
-  const session::SessionConfig wanted = session_config(route.settings);
   const session::SessionContext& before = sessions->context;
-  if (same_servers && before.config == wanted) return;
   const session::WelcomeCache welcome = same_servers ? sessions->welcome : session::WelcomeCache();
-  sessions =
-      std::make_shared<SharedSessions>(wanted, before.statements, before.settings, before.reported);
+  sessions = std::make_shared<SharedSessions>(
+      session_config(route.settings), before.statements, before.settings, before.reported,
+      replay_options(route.settings), error_table(*route.cluster));
   sessions->welcome = welcome;
 }
 

@@ -104,6 +104,11 @@ void Worker::add_linger_deadline(ClientId id, TimePoint deadline) {
   arm(deadline);
 }
 
+void Worker::add_session_deadline(ClientId id, TimePoint deadline) {
+  session_deadlines_.push({deadline, id});
+  arm(deadline);
+}
+
 void Worker::add_backend_deadline(BackendId id, TimePoint deadline) {
   if (deadline == never) return;
   backend_deadlines_.push({deadline, id});
@@ -352,59 +357,6 @@ void Worker::derive_in_background(BackendId id, const login::Derivation& work) {
       });
 }
 
-// --- Cancelling ----------------------------------------------------------------------------------
-
-void Worker::forward_cancel(const wire::CancelRequest& request, ClientId requester) {
-  const auto answer = [this, requester] {
-    if (FrontConn* connection = find_client(requester)) connection->on_cancel_done();
-    settle();
-  };
-  const std::optional<CancelRegistry::Target> target =
-      hub_.cancels.find(request.pid, request.secret);
-  if (!target) {
-    hub_.log.write_limited(LogLevel::info, "cancel.unknown",
-                           "a cancel request names no session of this process");
-    answer();
-    return;
-  }
-  if (target->worker == index_) {
-    cancel_here(target->client, answer);
-    return;
-  }
-  all_[target->worker]->post([client = target->client, origin = index_, requester](Worker& other) {
-    other.cancel_here(client, [&other, origin, requester] {
-      other.all_[origin]->post([requester](Worker& first) {
-        if (FrontConn* connection = first.find_client(requester)) connection->on_cancel_done();
-      });
-    });
-  });
-}
-
-void Worker::cancel_here(ClientId target, const std::function<void()>& done) const {
-  if (FrontConn* client = find_client(target)) {
-    client->cancel(done);
-  } else {
-    done();
-  }
-}
-
-void Worker::send_cancel(BackendId backend, const net::Address& server, const wire::KeyData& key,
-                         std::function<void(bool sent)> done) {
-  cancels_.emplace_back();
-  const auto place = std::prev(cancels_.end());
-  *place = std::make_unique<CancelSender>(
-      loop_, server, key,
-      [this, backend, place, done = std::move(done)](bool sent, bool dealt_with) {
-        const std::unique_ptr<CancelSender> finished = std::move(*place);
-        cancels_.erase(place);
-        if (BackConn* connection = find_backend(backend)) {
-          connection->on_cancel_finished(dealt_with);
-        }
-        done(sent);
-        settle();
-      });
-}
-
 // --- Time ----------------------------------------------------------------------------------------
 
 void Worker::arm(TimePoint deadline) {
@@ -429,6 +381,7 @@ void Worker::on_timer() {
   if (!logins_.empty()) next = std::min(next, logins_.front().first);
   if (!lingers_.empty()) next = std::min(next, lingers_.front().first);
   if (!backend_deadlines_.empty()) next = std::min(next, backend_deadlines_.top().at);
+  if (!session_deadlines_.empty()) next = std::min(next, session_deadlines_.top().at);
   for (const auto& [key, pool] : pools_) next = std::min(next, pool->pool.next_deadline());
   arm(next);
 }
@@ -450,6 +403,15 @@ void Worker::expire(TimePoint time) {
     backend_deadlines_.pop();
     BackConn* backend = find_backend(id);
     if (backend != nullptr && backend->deadline() <= time) backend->on_deadline();
+  }
+  while (!session_deadlines_.empty() && session_deadlines_.top().at <= time) {
+    const ClientId id = session_deadlines_.top().id;
+    session_deadlines_.pop();
+    FrontConn* client = find_client(id);
+    if (client != nullptr && client->logged_in() && !client->lingering() &&
+        client->session()->deadline() <= time) {
+      client->on_session_deadline();
+    }
   }
 }
 

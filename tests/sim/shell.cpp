@@ -14,7 +14,8 @@ Shell::Shell(Context& context, Network& network, Cluster& cluster, const ShellOp
       options_(options),
       no_settings_(settings_.intern(session::SettingSet{})),
       sessions_(std::make_shared<proxy::SharedSessions>(options.sessions, statements_, settings_,
-                                                        reported_)),
+                                                        reported_, options.replay,
+                                                        retry::ErrorTable())),
       pool_(options.pool),
       rotation_(cluster.size()),
       slots_(ledger_.account("pool", options.pool_size, options.reserve_size)),
@@ -149,7 +150,7 @@ void Shell::collect_connecting(std::vector<std::function<void()>>& events, bool 
 
 TimePoint Shell::next_deadline() {
   TimePoint next = pool_.next_deadline();
-  clients_.for_each([&](Front& client) { next = std::min(next, client.linger_ends()); });
+  clients_.for_each([&](Front& client) { next = std::min(next, client.deadline()); });
   backends_.for_each([&](Back& back) { next = std::min(next, back.deadline()); });
   for (const auto& cancel : cancel_conns_) {
     if (!cancel->finished()) next = std::min(next, cancel->deadline());
@@ -160,7 +161,12 @@ TimePoint Shell::next_deadline() {
 void Shell::on_timer() {
   const TimePoint now = context_.now;
   clients_.for_each([&](Front& client) {
-    if (client.linger_ends() <= now) client.destroy();
+    if (client.deadline() > now) return;
+    if (client.linger_ends() <= now) {
+      client.destroy();
+    } else {
+      client.on_session_deadline();
+    }
   });
   backends_.for_each([&](Back& back) {
     if (back.deadline() <= now) back.on_deadline();

@@ -7,13 +7,14 @@ void Shell::reload(const ShellOptions& options) {
   options_ = options;
   pool_.reconfigure(options.pool, context_.now);
   const session::WelcomeCache welcome = sessions_->welcome;
-  sessions_ =
-      std::make_shared<proxy::SharedSessions>(options.sessions, statements_, settings_, reported_);
+  sessions_ = std::make_shared<proxy::SharedSessions>(
+      options.sessions, statements_, settings_, reported_, options.replay, retry::ErrorTable());
   sessions_->welcome = welcome;
   if (!slots_->set_limits(options.pool_size, options.reserve_size).empty()) {
     pool_.on_slots_available(context_.now);
   }
   pool_.shed(slots_->surplus(), context_.now);
+  clients_.for_each([](Front& client) { client.take_sessions(); });
   settle();
 }
 

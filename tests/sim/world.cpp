@@ -95,6 +95,13 @@ void World::vary_pool() {
   shell_options_.pool.queue_notice = seconds(random.below(2));
   shell_options_.pool.server_idle_timeout = seconds(random.below(4) * 5);
   shell_options_.pool.server_lifetime = seconds(random.below(3) * 20);
+  retry::ReplayOptions& replay = shell_options_.replay;
+  replay.level = random.chance(40)   ? ReplayLevel::off
+                 : random.chance(30) ? ReplayLevel::statement
+                                     : ReplayLevel::transaction;
+  replay.deadline = seconds(random.between(1, 20));
+  replay.attempts = static_cast<std::uint32_t>(random.between(1, 5));
+  replay.hold_bytes = random.chance(50) ? 64 : 65536;
 }
 
 void World::reload() {

@@ -12,7 +12,7 @@
 #include "dwspool/base/ids.h"
 #include "dwspool/base/time.h"
 
-#include "dwspool/session/session.h"
+#include "dwspool/session/replayed_session.h"
 #include "dwspool/session/startup_flow.h"
 
 #include "dwspool/net/address.h"
@@ -53,6 +53,7 @@ class FrontConn final : public net::Socket::Handler {
   // The configuration has changed: the client may belong to another pool, or nowhere any more.
   void on_reconfigured();
   void on_login_timeout();
+  void on_session_deadline();
   // Somebody asks to cancel what this client runs. `done` is called when that has been seen to.
   void cancel(const std::function<void()>& done);
   // Ends the connection now. Destroys *this.
@@ -72,7 +73,7 @@ class FrontConn final : public net::Socket::Handler {
   console::ConnectionFacts facts() const;
   std::uint32_t number() const { return number_; }
   bool lingering() const { return lingering_; }
-  const session::Session* session() const { return session_.get(); }
+  const session::ReplayedSession* session() const { return session_.get(); }
   BackConn* backend() const { return backend_; }
   PoolContext* pool() const { return pool_; }
   const net::Address& peer() const { return peer_; }
@@ -96,8 +97,11 @@ class FrontConn final : public net::Socket::Handler {
   bool run(session::Next next, std::string_view& in);
   bool acquire();
   void take_sessions();
-  void go_on_with_backend();
   void end_session(std::string_view why);
+  void go_on(session::Next next);
+  void stop_waiting();
+  void watch_deadline();
+  void report_replays();
   bool flush();
   bool send_to_client();
   bool finish();
@@ -120,8 +124,9 @@ class FrontConn final : public net::Socket::Handler {
   std::uint64_t answered_ = 0;  // requests
   std::unique_ptr<session::StartupFlow> startup_;
   std::shared_ptr<SharedSessions> sessions_;  // that the session refers to
-  std::unique_ptr<session::Session> session_;
+  std::unique_ptr<session::ReplayedSession> session_;
   std::unique_ptr<console::Session> console_;  // in the place of a session
+  TimePoint session_deadline_ = never;         // the one that the worker knows of
   PoolContext* pool_ = nullptr;
   BackConn* backend_ = nullptr;
   BackendId last_backend_;
@@ -130,6 +135,7 @@ class FrontConn final : public net::Socket::Handler {
   ByteQueue in_;
   ByteQueue out_;
   bool counted_ = false;      // in Hub::clients
+  bool moves_ = false;        // to another pool, when it is at rest
   bool lingering_ = false;    // the last word is said: reads to the end, so that it arrives
   bool waiting_ = false;      // in the pool's queue
   bool input_ended_ = false;  // all is here, a Terminate at its end; it waits for its turn

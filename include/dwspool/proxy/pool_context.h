@@ -6,6 +6,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 
 #include "dwspool/base/secret.h"
 
@@ -13,7 +14,7 @@
 #include "dwspool/metrics/registry.h"
 #include "dwspool/pool/pool.h"
 
-#include "dwspool/session/session.h"
+#include "dwspool/session/replayed_session.h"
 
 #include "dwspool/proxy/slot_ledger.h"
 
@@ -39,17 +40,20 @@ std::optional<Route> make_route(const config::Config& config, const std::string&
                                 const std::string& user);
 
 // What the sessions of a pool share. It lives as long as one of them does: a reload gives the pool
-// another one, and a session takes that when it asks for a backend next.
+// another one, and a session takes that when it is at rest.
 struct SharedSessions {
   SharedSessions(const session::SessionConfig& config, session::PreparedTable& statements,
                  session::Interner<session::SettingSet>& settings,
-                 session::Interner<session::ReportedSet>& reported)
-      : context{config, statements, settings, reported, welcome} {}
+                 session::Interner<session::ReportedSet>& reported,
+                 const retry::ReplayOptions& replay_options, retry::ErrorTable errors)
+      : context{config, statements, settings, reported, welcome},
+        replay(replay_options, std::move(errors)) {}
   SharedSessions(const SharedSessions&) = delete;
   SharedSessions& operator=(const SharedSessions&) = delete;
 
   session::WelcomeCache welcome;
   session::SessionContext context;
+  session::ReplayContext replay;
 };
 
 struct PoolContext {
