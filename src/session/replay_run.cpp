@@ -397,6 +397,7 @@ void ReplayedSession::finish_run(Output& out, TimePoint now) {
 }
 
 Next ReplayedSession::give_up_on_mismatch(Next next, Output& out, TimePoint now) {
+  run_->again.clear();  // nothing of it was told to anybody
   if (cancelled_) return give_up(canceled_report(), "canceled", next, out, now);
   wire::ErrorReport report;
   report.detail = run_->cause;

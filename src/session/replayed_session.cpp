@@ -161,7 +161,10 @@ Next ReplayedSession::on_server(std::string_view& in, Output& out, TimePoint now
     if (compared != Next::need_input || phase_ != Phase::replaying) return compared;
     return pump(out, now);
   }
-  if (next == Next::close) return next;
+  if (next == Next::close) {
+    let_go(out, mark);
+    return next;
+  }
   if (out.errors == errors && session_.at_rest() && !session_.found_loss()) {
     // By far the most frequent: all is answered.
     let_go(out, mark);
