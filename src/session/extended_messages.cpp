@@ -76,6 +76,7 @@ void Session::on_parse(const wire::Frame& frame, Output& out) {
   }
   sql::Statement seen = recognize(message->query);
   SpecialPtr special = special_of(seen);
+  seen.effects = effects_of(seen, special);
   if (is_sql_level(special)) special.reset();
   seen.changes.clear();  // they are made when it is executed
   note_statement(seen, out);
@@ -235,6 +236,7 @@ void Session::on_bind(std::string_view bytes, std::size_t total, Output& out) {
     // Named statements are not followed here; one of them may be a COMMIT.
     sql::Effects effects = unnamed_effects_;
     if (prefix && !prefix->statement.empty()) effects = {};
+    if (read_only_.on) guard_bind(effects, out);
     if (may_commit_by_name_) effects.add(sql::Effect::ends_transaction);
     note_effects(effects, out);
     if (prefix) note_portal(prefix->portal, prefix->statement.empty() ? unnamed_special_ : nullptr);
@@ -245,11 +247,13 @@ void Session::on_bind(std::string_view bytes, std::size_t total, Output& out) {
   std::string_view name = prefix->statement;
   const PreparedPtr* known = nullptr;
   if (name.empty()) {
+    if (read_only_.on) guard_bind(unnamed_effects_, out);
     note_effects(unnamed_effects_, out);
     provide_unnamed(out);
     note_portal(prefix->portal, unnamed_special_);
   } else {
     known = statements_ ? statements_->find(name) : nullptr;
+    if (read_only_.on) guard_bind(known != nullptr ? (*known)->effects : sql::Effects{}, out);
     // What the statement does to the session it does at every execution.
     if (known != nullptr) note_effects((*known)->effects, out);
     note_portal(prefix->portal, known != nullptr ? (*known)->special : nullptr);
@@ -305,6 +309,7 @@ void Session::on_execute(const wire::Frame& frame, Output& out) {
   if (special) execute_change(*special);
   push(ReplyKind::execute);
   forward(frame.bytes, out);
+  if (read_only_.begin_bound) guard_execute(out);
 }
 
 void Session::execute_change(const SpecialStatement& special) {
@@ -313,9 +318,9 @@ void Session::execute_change(const SpecialStatement& special) {
     send_change({Kind::reset_all_raw, {}, {}});
   } else if (special.kind == sql::StatementKind::reset) {
     send_change({Kind::reset_raw, special.name, {}});
-  } else if (backend_->reported->find(special.name) == nullptr) {
+  } else if (!server_tells(*backend_->reported, special.name)) {
     send_change({Kind::set, special.name, special.value});
-  }  // of a reported parameter the server itself will tell
+  }
 }
 
 // DEALLOCATE name: the server has got an empty statement in its place (see substitute_for).

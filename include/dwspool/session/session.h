@@ -138,6 +138,19 @@ class Session {
     Fifo<std::string> refused;
   };
 
+  // default_transaction_read_only, which DWS does not have in a session: see stand_in.cpp.
+  struct ReadOnly {
+    bool on = false;
+    bool by_startup = false;  // what RESET goes back to
+    // A READ ONLY transaction of dwspool's own around one request of the client's.
+    enum class Block : std::uint8_t { none, open, closing };
+    Block block = Block::none;
+    // Of the batch that is being sent, as far as messages of the extended protocol say so:
+    bool begun = false;        // it has begun a transaction
+    bool ended = false;        // it has ended one, and not begun another
+    bool begin_bound = false;  // a BEGIN will be executed that shall be READ ONLY
+  };
+
   // session.cpp: life cycle
   Next begin_sync(Output& out);
   Next finish_sync(Output& out);
@@ -145,6 +158,7 @@ class Session {
   void send_welcome(Output& out);
   Next release();
   bool can_release() const;
+  void note_temporary_objects(Backend& left) const;
   Next fail_request(const wire::ErrorReport& report, Output& out);
   Next fatal(const wire::ErrorReport& report, Output& out);
   Next protocol_violation(std::string_view what, Output& out);
@@ -172,6 +186,19 @@ class Session {
   void forward(std::string_view bytes, Output& out) { out.to_server.add(bytes); }
   void push(ReplyKind kind, bool own = false, std::uint64_t tag = 0);
   void push(const Reply& reply) { backend_->replies.push(reply); }
+
+  // stand_in.cpp: what DWS does not do, done in its place
+  std::optional<Next> stand_in(const sql::Statement& statement, Output& out);
+  Next discard_all(Output& out);
+  bool set_read_only(const sql::Statement& statement, Output& out);
+  std::optional<Next> guard_read_only(const sql::Statement& statement, Output& out);
+  void adopt_dialect();
+  void guard_bind(sql::Effects effects, Output& out);
+  void guard_execute(Output& out);
+  void open_read_only_block(Output& out);
+  void close_read_only_block(wire::TxStatus status, Output& out);
+  void send_own_statement(std::string_view sql, bool begin, Output& out);
+  void refuse_query(std::string_view message, std::string_view hint, Output& out);
 
   // extended_messages.cpp: Parse, Bind, Describe, Execute, Close, Sync
   Next on_extended(const wire::Frame& frame, Output& out, bool& consumed);
@@ -223,7 +250,7 @@ class Session {
   void pass_error(const wire::Frame& frame, const wire::ErrorFields& fields, Output& out);
   std::uint32_t drop_replies();
   void on_transaction_end();
-  void carry_reported();
+  void carry_reported(const std::vector<SettingChange>& followed);
   void carry_changes(const std::vector<SettingChange>& changes);
   void bind_settings();
   void forget_statements();
@@ -254,6 +281,7 @@ class Session {
   bool watch_tags_ = false;
   bool discarded_ = false;   // DISCARD ALL was done in the present request
   bool ready_held_ = false;  // its ReadyForQuery waits for the start-up settings
+  ReadOnly read_only_;
   bool server_stream_own_ = false;
   bool client_stream_dropped_ = false;
   std::uint8_t sync_pending_ = 0;
