@@ -46,6 +46,14 @@ struct Coordinator {
   friend bool operator==(const Coordinator&, const Coordinator&) = default;
 };
 
+// An error by which a coordinator says that a statement was refused before it ran, besides those
+// that are known: this SQLSTATE, with this text somewhere in its message.
+struct Refusal {
+  std::string sqlstate;
+  std::string text;
+  friend bool operator==(const Refusal&, const Refusal&) = default;
+};
+
 struct Cluster {
   std::string name;
   std::vector<Coordinator> coordinators;                // not empty
@@ -53,6 +61,7 @@ struct Cluster {
   Duration connect_timeout = std::chrono::seconds{10};  // TCP connect and log-in together
   KeepAlive keepalive{std::chrono::seconds{5}, std::chrono::seconds{2}, 3};
   std::uint32_t max_pbkdf2_iterations = 1000000;
+  std::vector<Refusal> refusals;  // replay.refusals
   // From `conninfo:`; used by databases and users that name none of their own.
   std::string database;
   std::string user;
