@@ -151,7 +151,7 @@ Next Session::on_function_call(const wire::Frame& frame, Output& out, bool& cons
   if (read_only_.on) guard_bind({}, out);
   flush_deferred_begin(true, out);
   push(ReplyKind::function);
-  work_sent_ = true;
+  sent_ = Sent::work;
   forward(frame.bytes, out);
   return Next::need_input;
 }
@@ -226,7 +226,7 @@ Next Session::on_query(const wire::Frame& frame, Output& out, bool& consumed) {
   push(reply);
   // A simple Query drops the unnamed statement.
   drop_unnamed();
-  work_sent_ = true;
+  note_sent(statement.effects);
   if (instead.empty()) {
     forward(frame.bytes, out);
   } else {
@@ -374,7 +374,7 @@ void Session::flush_deferred_begin(bool simple_follows, Output& out) {
   deferred_begin_.clear();
   drop_unnamed();
   begin_sent_ = true;
-  work_sent_ = true;
+  sent_ = Sent::work;
 }
 
 // The server, should it refuse that BEGIN, skips what follows only up to the next Sync: what came
@@ -459,7 +459,7 @@ Next Session::on_client_partial(const wire::FrameView& view, std::string_view& i
         return pass();
       }
       flush_deferred_begin(false, out);
-      work_sent_ = true;
+      sent_ = Sent::work;
       on_bind(in, view.total, out);
       return pass();
     case fe::query:
@@ -484,7 +484,7 @@ Next Session::on_client_partial(const wire::FrameView& view, std::string_view& i
       push(ReplyKind::function);
       break;
   }
-  work_sent_ = true;
+  sent_ = Sent::work;
   forward(in, out);
   return pass();
 }

@@ -26,12 +26,14 @@ Next Session::on_extended(const wire::Frame& frame, Output& out, bool& consumed)
   }
   if (replies.skipping()) return Next::need_input;  // the server would ignore it
   flush_deferred_begin(false, out);
-  work_sent_ = true;
   if (replies.copy_in()) {  // against the protocol: the server says so
+    sent_ = Sent::work;
     push(ReplyKind::execute);
     forward(frame.bytes, out);
     return Next::need_input;
   }
+  const bool says_what = frame.type == fe::parse || frame.type == fe::bind;
+  if (!says_what && sent_ == Sent::nothing) sent_ = Sent::work;
   switch (frame.type) {
     case fe::parse:
       on_parse(frame, out);
@@ -65,6 +67,7 @@ void Session::on_sync(const wire::Frame& frame, Output& out) {
 void Session::on_parse(const wire::Frame& frame, Output& out) {
   const std::optional<wire::ParseMessage> message = wire::read_parse(frame.body());
   if (!message) {  // the server says what is wrong with it
+    sent_ = Sent::work;
     push(ReplyKind::parse);
     forward(frame.bytes, out);
     return;
@@ -80,6 +83,7 @@ void Session::on_parse(const wire::Frame& frame, Output& out) {
   if (is_sql_level(special)) special.reset();
   seen.changes.clear();  // they are made when it is executed
   note_statement(seen, out);
+  note_sent(seen.effects);
   if (message->name.empty()) {
     drop_unnamed();
     unnamed_special_ = special;
@@ -133,6 +137,7 @@ void Session::parse_named(const wire::Frame& frame, const wire::ParseMessage& me
       context_->statements.intern(statement_scope(), message.query, message.types,
                                   [this](std::string_view query) { return recognize(query); });
   note_effects(statement->effects, out);
+  note_sent(statement->effects);
   const bool failed =
       in_failed_transaction() && !statement->effects.has(sql::Effect::ends_transaction);
   if (statements_->find(message.name) != nullptr) {
@@ -238,6 +243,7 @@ void Session::on_bind(std::string_view bytes, std::size_t total, Output& out) {
     if (prefix && !prefix->statement.empty()) effects = {};
     if (read_only_.on) guard_bind(effects, out);
     if (may_commit_by_name_) effects.add(sql::Effect::ends_transaction);
+    note_sent(effects);
     note_effects(effects, out);
     if (prefix) note_portal(prefix->portal, prefix->statement.empty() ? unnamed_special_ : nullptr);
     push(ReplyKind::bind);
@@ -249,11 +255,13 @@ void Session::on_bind(std::string_view bytes, std::size_t total, Output& out) {
   if (name.empty()) {
     if (read_only_.on) guard_bind(unnamed_effects_, out);
     note_effects(unnamed_effects_, out);
+    note_sent(unnamed_effects_);
     provide_unnamed(out);
     note_portal(prefix->portal, unnamed_special_);
   } else {
     known = statements_ ? statements_->find(name) : nullptr;
     if (read_only_.on) guard_bind(known != nullptr ? (*known)->effects : sql::Effects{}, out);
+    note_sent(known != nullptr ? (*known)->effects : sql::Effects{});
     // What the statement does to the session it does at every execution.
     if (known != nullptr) note_effects((*known)->effects, out);
     note_portal(prefix->portal, known != nullptr ? (*known)->special : nullptr);

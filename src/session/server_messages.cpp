@@ -411,7 +411,7 @@ Next Session::on_parameter_status(const wire::Frame& frame, Output& out) {
 }
 
 void Session::on_transaction_end() {
-  work_sent_ = !backend_->replies.empty();  // pipelined behind it
+  sent_ = backend_->replies.empty() ? Sent::nothing : Sent::work;  // pipelined behind it
   chained_ = false;
   // Portals end with their transaction; one that was bound behind it has its answer to come.
   if (specials_ && backend_->replies.empty()) specials_->portals.clear();

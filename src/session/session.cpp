@@ -300,7 +300,9 @@ Next Session::on_backend_lost(std::string_view cause, Output& out) {
   const ReadOnly::Block block = std::exchange(read_only_.block, ReadOnly::Block::none);
   read_only_.begun = read_only_.ended = read_only_.begin_bound = false;
   const bool in_transaction = begin_sent_ || lost.status != wire::TxStatus::idle || begin_failed_;
-  const retry::Outcome outcome = retry::judge({work_sent_, in_transaction, may_have_committed_});
+  const bool nothing_committed = in_transaction || sent_ == Sent::begin;
+  const retry::Outcome outcome =
+      retry::judge({sent_ != Sent::nothing, nothing_committed, may_have_committed_});
   const bool stateful = context_->config.mode == PoolMode::session || pins_ != 0;
   wire::ErrorReport report = retry::describe(outcome, cause);
   if (stateful && outcome != retry::Outcome::in_doubt) report = session_lost_report(cause);
@@ -316,7 +318,8 @@ Next Session::on_backend_lost(std::string_view cause, Output& out) {
   if (stateful || owed > 0 || unsynced) deferred_begin_.clear();
   setting_changes_.reset();
   specials_.reset();
-  begin_sent_ = begin_failed_ = work_sent_ = may_have_committed_ = discarded_ = false;
+  sent_ = Sent::nothing;
+  begin_sent_ = begin_failed_ = may_have_committed_ = discarded_ = false;
   pins_ = unpins_ = 0;
   drop_unnamed();
   if (statements_) statements_->undo_all();
@@ -354,6 +357,12 @@ void Session::push(ReplyKind kind, bool own, std::uint64_t tag) {
 // The number by which the request that is being sent will be answered.
 std::uint64_t Session::next_request() const {
   return backend_->replies.requests_done() + backend_->replies.requests_owed() + 1;
+}
+
+// A message goes out that asks for something with these effects.
+void Session::note_sent(sql::Effects effects) {
+  const bool begins = effects.has(sql::Effect::only_begins) && sent_ != Sent::work;
+  sent_ = begins ? Sent::begin : Sent::work;
 }
 
 void Session::drop_unnamed() {

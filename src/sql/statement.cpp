@@ -40,6 +40,7 @@ Statement Recognizer::run(int depth) {
   }
   if (token_.kind == TokenKind::unclosed) result_.effects.add(Effect::unclear);
   result_.single = statements <= 1;
+  if (result_.is_only(StatementKind::begin)) result_.effects.add(Effect::only_begins);
   return std::move(result_);
 }
 

@@ -138,6 +138,12 @@ class Session {
     Fifo<std::string> refused;
   };
 
+  enum class Sent : std::uint8_t {
+    nothing,
+    begin,  // nothing but BEGIN
+    work,
+  };
+
   // default_transaction_read_only, which DWS does not have in a session: see stand_in.cpp.
   struct ReadOnly {
     bool on = false;
@@ -179,6 +185,7 @@ class Session {
   void track_changes(const sql::Statement& statement, sql::Effects& effects);
   void send_change(SettingChange change);
   std::uint64_t next_request() const;
+  void note_sent(sql::Effects effects);
   void drop_unnamed();
   std::uint64_t substitute_reset(const sql::Statement& statement, std::string& sql) const;
   void flush_deferred_begin(bool simple_follows, Output& out);
@@ -276,7 +283,7 @@ class Session {
   bool may_have_committed_ = false;  // something that can commit was sent in this transaction
   bool chained_ = false;             // ... and perhaps did, since a transaction is open again
   bool may_commit_by_name_ = false;  // a prepared statement that is not followed can do so
-  bool work_sent_ = false;           // something was sent since the last transaction boundary
+  Sent sent_ = Sent::nothing;        // since the last transaction boundary
   bool session_ended_ = false;       // session state is lost: 57P01 at the next message
   bool watch_tags_ = false;
   bool discarded_ = false;   // DISCARD ALL was done in the present request

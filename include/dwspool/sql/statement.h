@@ -67,6 +67,8 @@ enum class Effect : std::uint32_t {
   deallocates = 1U << 18U,      // DEALLOCATE name
   // Of BEGIN: it says READ ONLY or READ WRITE.
   names_access_mode = 1U << 19U,
+  // BEGIN or START TRANSACTION, well formed, is all of the text.
+  only_begins = 1U << 20U,
 };
 
 class Effects {
