@@ -1,7 +1,7 @@
 """Many more clients than backends, each with a session state of its own that changes at random:
 whatever a client asks, it finds its own state and nobody else's.
 
-DWSPOOL_STATE_SECONDS: how long (8 by default).
+DWSPOOL_STATE_SECONDS: how long (15 by default).
 """
 
 import os
@@ -14,7 +14,7 @@ import psycopg2
 import pytest
 from dwspool_testing.bouncer import PgBouncer
 
-SECONDS = float(os.environ.get("DWSPOOL_STATE_SECONDS", "8"))
+SECONDS = float(os.environ.get("DWSPOOL_STATE_SECONDS", "15"))
 SCHEMAS = ["state_a", "state_b", "state_c", '"state D"']
 ROLES = ["state_red", "state_green", "state_blue"]
 ZONES = ["UTC", "Asia/Shanghai", "Europe/Rome", "America/New_York"]
