@@ -161,7 +161,10 @@ Next ReplayedSession::on_server(std::string_view& in, Output& out, TimePoint now
     if (compared != Next::need_input || phase_ != Phase::replaying) return compared;
     return pump(out, now);
   }
-  if (next == Next::close) return next;
+  if (next == Next::close) {
+    let_go(out, mark);
+    return next;
+  }
   if (out.errors == errors && session_.at_rest() && !session_.found_loss()) {
     // By far the most frequent: all is answered.
     let_go(out, mark);
@@ -239,7 +242,7 @@ bool ReplayedSession::holds_back(Output& out, std::size_t mark, TimePoint now) {
     const bool untold =
         recording.transcript.units().empty() && recording.transcript.current().messages == 0;
     if (!untold || out.to_client.size() == mark || !session_.attached() ||
-        session_.lost_work().in_transaction || session_.lost_work().may_have_committed ||
+        session_.in_transaction() || session_.lost_work().may_have_committed ||
         replay_->options.hold_bytes == 0 || !reads(recording.log)) {
       return false;
     }
