@@ -110,20 +110,32 @@ void Leadership::install(Group& group, HostId host) {
 }
 
 void Leadership::depose(Group& group, bool drop) {
-  if (drop) dropped_.push_back(*group.leader);
+  for (HostId id = 0; drop && id < hosts_.size(); ++id) {
+    if (is_same_server(id, *group.leader)) dropped_.push_back(id);
+  }
   group.leader.reset();
   group.confirmed = false;
 }
 
+bool Leadership::is_same_server(HostId one, HostId other) const {
+  if (one == other) return true;
+  const Sighting& mine = hosts_[one].sighting;
+  const Sighting& theirs = hosts_[other].sighting;
+  return hosts_[one].answered && hosts_[other].answered && mine.instance != 0 &&
+         mine.instance == theirs.instance && mine.system == theirs.system;
+}
+
 bool Leadership::is_leader(HostId host) const {
   return std::any_of(groups_.begin(), groups_.end(), [&](const auto& entry) {
-    return entry.second.leader == host && entry.second.confirmed;
+    const Group& group = entry.second;
+    return group.confirmed && group.leader && is_same_server(host, *group.leader);
   });
 }
 
 bool Leadership::is_doubted(HostId host) const {
   return std::any_of(groups_.begin(), groups_.end(), [&](const auto& entry) {
-    return entry.second.leader == host && !entry.second.confirmed;
+    const Group& group = entry.second;
+    return !group.confirmed && group.leader && is_same_server(host, *group.leader);
   });
 }
 

@@ -17,7 +17,7 @@
 //                             └───────────────────── claim ────────────────────────────────┘
 //
 // Servers of different system identifiers do not replicate each other: each such group has a
-// leader of its own.
+// leader of its own. Two addresses of one server lead together.
 #pragma once
 
 #include <cstddef>
@@ -39,6 +39,7 @@ class Leadership {
     bool writable = true;      // new transactions may write
     std::uint64_t system = 0;  // the system identifier; 0 when it is not known
     std::uint32_t timeline = 0;
+    std::uint64_t instance = 0;  // equal for two addresses of one running server; 0: not known
   };
 
   // Hosts are numbered in the order in which they are added.
@@ -88,6 +89,7 @@ class Leadership {
   bool all_others_seen(HostId claimant, TimePoint since) const;
   void install(Group& group, HostId host);
   void depose(Group& group, bool drop);
+  bool is_same_server(HostId one, HostId other) const;
 
   std::vector<Host> hosts_;
   std::map<std::uint64_t, Group> groups_;

@@ -158,6 +158,23 @@ TEST_CASE("of two primaries on one timeline the leader stays") {
   CHECK_FALSE(watch.leads(1));
 }
 
+TEST_CASE("two addresses of one server lead together") {
+  Leadership leadership;
+  leadership.add_host();
+  leadership.add_host();
+  TimePoint now{std::chrono::seconds(1)};
+  const auto sees = [&](HostId host, bool in_recovery) {
+    leadership.on_answer(host, {in_recovery, true, 7, 1, 99}, now, now + milliseconds(1));
+    now += milliseconds(2);
+  };
+  sees(0, false);
+  sees(1, false);
+  CHECK(leadership.is_leader(0));
+  CHECK(leadership.is_leader(1));
+  sees(0, true);  // it was restarted as a standby
+  CHECK(leadership.take_dropped() == Hosts{0, 1});
+}
+
 TEST_CASE("servers that do not belong together lead each by itself") {
   Watch watch(2);
   watch.says(0, false, 1, 7);
