@@ -91,12 +91,15 @@ std::optional<HostId> Leadership::best_of(std::uint64_t system, const Group& gro
 }
 
 // Of one that does not answer nothing more will be heard by waiting for longer.
+bool Leadership::is_seen(HostId host, TimePoint since) const {
+  const Host& entry = hosts_[host];
+  if (entry.removed) return true;
+  return entry.answered ? entry.answer_begun >= since : entry.silent_at != TimePoint{};
+}
+
 bool Leadership::all_others_seen(HostId claimant, TimePoint since) const {
   for (HostId id = 0; id < hosts_.size(); ++id) {
-    const Host& host = hosts_[id];
-    if (id == claimant || host.removed) continue;
-    const bool seen = host.answered ? host.answer_begun >= since : host.silent_at != TimePoint{};
-    if (!seen) return false;
+    if (id != claimant && !is_seen(id, since)) return false;
   }
   return true;
 }
@@ -145,9 +148,11 @@ bool Leadership::has_leader() const {
   });
 }
 
-bool Leadership::wants_confirmation() const {
-  return std::any_of(groups_.begin(), groups_.end(),
-                     [](const auto& entry) { return entry.second.claim.has_value(); });
+bool Leadership::is_awaited(HostId host) const {
+  return std::any_of(groups_.begin(), groups_.end(), [&](const auto& entry) {
+    const auto& claim = entry.second.claim;
+    return claim && claim->host != host && !is_seen(host, claim->at);
+  });
 }
 
 std::vector<HostId> Leadership::take_dropped() {

@@ -127,7 +127,11 @@ void Topology::on_probe_answer(HostId id, const ProbeAnswer& answer, bool fresh,
   after_sighting(now);
   end_probe(host, now, true);
   // Not before the others have been looked at once more is anybody the primary.
-  if (options_.roles && leadership_.wants_confirmation()) probe_soon(now);
+  for (HostId other = 0; options_.roles && other < hosts_.size(); ++other) {
+    Host& awaited = hosts_[other];
+    if (awaited.probe_begun != never || !leadership_.is_awaited(other)) continue;
+    awaited.next_probe = std::min(awaited.next_probe, now);
+  }
 }
 
 void Topology::on_probe_failed(HostId id, Trouble trouble, TimePoint now) {
@@ -186,7 +190,7 @@ void Topology::after_sighting(TimePoint now) {
   if (had_leader_ && !has_leader) events_.push_back({Event::Kind::no_leader, *last_leader_});
   had_leader_ = has_leader;
   if (!has_leader && !suspicious_) probe_soon(now);
-  suspicious_ = !has_leader;
+  suspicious_ = !has_leader || is_leader_overdue(now);
   note_leader_position(now);
 }
 
@@ -201,6 +205,15 @@ void Topology::set_roles(bool roles) {
   for (Host& host : hosts_) host.role = Role::unknown;
 }
 
+bool Topology::is_leader_overdue(TimePoint now) const {
+  for (HostId id = 0; id < hosts_.size(); ++id) {
+    const TimePoint begun = hosts_[id].probe_begun;
+    if (begun == never || !leadership_.is_leader(id)) continue;
+    if (now >= begun + options_.suspect_interval * overdue_intervals) return true;
+  }
+  return false;
+}
+
 // --- Time ----------------------------------------------------------------------------------------
 
 void Topology::tick(TimePoint now) {
@@ -213,18 +226,16 @@ void Topology::tick(TimePoint now) {
       on_probe_failed(id, Trouble::unreachable, now);
     }
     if (host.probe_begun == never && now >= host.next_probe) begin_probe(id, now);
-    const Duration overdue = options_.suspect_interval * overdue_intervals;
-    if (host.probe_begun != never && now >= host.probe_begun + overdue && !suspicious_ &&
-        leadership_.is_leader(id)) {
-      suspicious_ = true;
-      probe_soon(now);
-    }
     if (options_.dead_after > Duration::zero() && !host.given_up && host.silent_since != never &&
         now >= host.silent_since + options_.dead_after) {
       host.given_up = true;
       ++host.epoch;
       events_.push_back({Event::Kind::dead, id});
     }
+  }
+  if (!suspicious_ && is_leader_overdue(now)) {
+    suspicious_ = true;
+    probe_soon(now);
   }
   // Those that were passed over before somebody became suspicious.
   for (HostId id = 0; suspicious_ && id < hosts_.size(); ++id) {

@@ -113,7 +113,10 @@ TargetMask Topology::held() const {
 }
 
 Role Topology::role(HostId host) const {
-  return hosts_[host].role;
+  if (!knows_roles()) return Role::unknown;
+  if (leadership_.is_leader(host)) return Role::primary;
+  const bool standby = hosts_[host].health == Health::up && hosts_[host].role == Role::standby;
+  return standby ? Role::standby : Role::unknown;
 }
 
 std::size_t Topology::connections(HostId host) const {

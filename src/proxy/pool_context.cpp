@@ -1,7 +1,5 @@
 #include "dwspool/proxy/pool_context.h"
 
-#include "dwspool/auth/digest.h"
-
 namespace dwspool::proxy {
 namespace {
 
@@ -72,8 +70,8 @@ std::optional<Route> make_route(const config::Config& config, const std::string&
                        ? database
                        : route.cluster->database;
   route.settings = config.pool_settings(*entry, user_entry);
-  route.account = route.cluster->name + '\0' + route.user + '\0' +
-                  (route.password ? auth::sha256(route.password->reveal()) : std::string());
+  route.target = entry->target.value_or(Target::read_write);
+  route.account = account_name(*route.cluster, route.user, route.password);
   const bool own_knobs = user_entry != nullptr && user_entry->pool != config::PoolOptions{};
   route.pool_key = database + '\0' + route.account + '\0' + (own_knobs ? user_entry->name : "");
   return route;

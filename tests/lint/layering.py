@@ -17,7 +17,7 @@ MAY_INCLUDE = {
     "auth": ["base", "wire"],
     "login": ["base", "wire", "auth"],
     "retry": ["base", "wire", "sql"],
-    "pool": ["base", "retry"],
+    "pool": ["base"],
     "cluster": ["base", "retry"],
     "session": ["base", "wire", "sql", "auth", "retry"],
     "metrics": ["base"],

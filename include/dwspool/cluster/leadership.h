@@ -57,8 +57,8 @@ class Leadership {
   bool is_doubted(HostId host) const;
   bool is_fenced(HostId host) const { return hosts_[host].fenced; }
   bool has_leader() const;
-  // Somebody claims to be the primary, and the others are to be asked once more: at once.
-  bool wants_confirmation() const;
+  // Somebody else claims to be the primary, and this one is to be asked once more: at once.
+  bool is_awaited(HostId host) const;
 
   // Servers whose connections are of a former epoch, since the last call.
   std::vector<HostId> take_dropped();
@@ -86,6 +86,7 @@ class Leadership {
   void review(TimePoint now);
   void review(std::uint64_t system, Group& group, TimePoint now);
   std::optional<HostId> best_of(std::uint64_t system, const Group& group) const;
+  bool is_seen(HostId host, TimePoint since) const;
   bool all_others_seen(HostId claimant, TimePoint since) const;
   void install(Group& group, HostId host);
   void depose(Group& group, bool drop);

@@ -133,7 +133,11 @@ class Topology {
     if (left > 0) --left;
   }
   Role role(HostId host) const;
-  bool is_up(HostId host) const { return hosts_[host].health != Health::down; }
+  // Nothing until a probe has told.
+  std::optional<bool> is_up(HostId host) const {
+    if (hosts_[host].health == Health::unknown) return std::nullopt;
+    return hosts_[host].health == Health::up;
+  }
   bool is_held_back(HostId host, TimePoint now) const { return now < hosts_[host].held_until; }
   std::size_t connections(HostId host) const;
   bool suspects() const { return suspicious_; }
@@ -176,6 +180,7 @@ class Topology {
   void refill(Host& host, TimePoint now) const;
   void begin_probe(HostId id, TimePoint now);
   void probe_soon(TimePoint now);
+  bool is_leader_overdue(TimePoint now) const;
   void come_up(HostId id, TimePoint now);
   void go_down(HostId id);
   void after_sighting(TimePoint now);

@@ -39,12 +39,13 @@ TEST_CASE("nobody is the primary before all others were looked at after the clai
   watch.standby(1);
   watch.primary(0, 1);
   CHECK_FALSE(watch.leads(0));
-  CHECK(watch.leadership.wants_confirmation());
+  CHECK(watch.leadership.is_awaited(1));
+  CHECK_FALSE(watch.leadership.is_awaited(0));
   watch.standby(2);
   CHECK_FALSE(watch.leads(0));  // 1 was looked at before
   watch.standby(1);
   CHECK(watch.leads(0));
-  CHECK_FALSE(watch.leadership.wants_confirmation());
+  CHECK_FALSE(watch.leadership.is_awaited(1));
   CHECK(watch.leadership.take_dropped().empty());
 }
 

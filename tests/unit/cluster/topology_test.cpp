@@ -131,6 +131,7 @@ TEST_CASE("who serves whom, by role") {
 TEST_CASE("probes come once a second, and ten times as often while there is no primary") {
   Play play(with_roles(), 2);
   play.run(milliseconds(50));
+  CHECK(play.probes <= 4);  // each once, and once more behind the claim
   play.probes = 0;
   play.run(seconds(10));
   CHECK(play.probes >= 18);
@@ -238,8 +239,8 @@ TEST_CASE("never the last: when all are down, all are tried") {
   Play play(equals(), 2);
   play.servers[0].reachable = play.servers[1].reachable = false;
   play.run(seconds(3));
-  CHECK_FALSE(play.topology.is_up(0));
-  CHECK_FALSE(play.topology.is_up(1));
+  CHECK(play.topology.is_up(0) == false);
+  CHECK(play.topology.is_up(1) == false);
   CHECK(play.topology.held() == 0);
   CHECK(play.choose(Target::any).size() == 2);
 }
