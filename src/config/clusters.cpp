@@ -45,6 +45,7 @@ class ClusterReader {
     section_.duration("max_standby_lag", {shortest_time, longest_time, true},
                       cluster_.max_standby_lag);
     read_probe();
+    read_cluster_replay(section_, cluster_);
     read_log_in();
     section_.refuse_unknown();
     if (hosts_.empty() && section_.clean()) {

@@ -376,8 +376,9 @@ void Worker::send_cancel(BackendId backend, const net::Address& server, const wi
       [this, backend, place, done = std::move(done)](bool sent, bool dealt_with) {
         const std::unique_ptr<CancelSender> finished = std::move(*place);
         cancels_.erase(place);
-        if (BackConn* connection = find_backend(backend))
+        if (BackConn* connection = find_backend(backend)) {
           connection->on_cancel_finished(dealt_with);
+        }
         done(sent);
         settle();
       });

@@ -61,6 +61,14 @@ struct Probing {
   bool configured = false;                        // the section is there
 };
 
+// An error by which a coordinator says that a statement was refused before it ran, besides those
+// that are known: this SQLSTATE, with this text somewhere in its message.
+struct Refusal {
+  std::string sqlstate;
+  std::string text;
+  friend bool operator==(const Refusal&, const Refusal&) = default;
+};
+
 struct Cluster {
   std::string name;
   std::vector<Coordinator> coordinators;                // not empty
@@ -73,6 +81,7 @@ struct Cluster {
   std::optional<std::uint32_t> connect_rate;            // per second and host; 0: any
   Duration max_standby_lag = std::chrono::seconds{10};  // 0: any
   Probing probing;
+  std::vector<Refusal> refusals;  // replay.refusals
   // From `conninfo:`; used by databases and users that name none of their own.
   std::string database;
   std::string user;

@@ -14,6 +14,7 @@ inline constexpr std::string_view protocol_violation = "08P01";
 inline constexpr std::string_view feature_not_supported = "0A000";
 inline constexpr std::string_view invalid_parameter_value = "22023";
 inline constexpr std::string_view active_sql_transaction = "25001";
+inline constexpr std::string_view read_only_sql_transaction = "25006";
 inline constexpr std::string_view no_active_sql_transaction = "25P01";
 inline constexpr std::string_view in_failed_sql_transaction = "25P02";
 inline constexpr std::string_view invalid_sql_statement_name = "26000";

@@ -108,7 +108,9 @@ TEST_CASE("every key of a cluster") {
   const Config config = loaded(
       with_cluster("{coordinators: [cn1, \"cn2:8001\", \"[::1]:8002\", \"/run/pg:5432\", /run/pg], "
                    "dialect: dws, connect_timeout: 3s, tcp_keepalive: {idle: 7s}, "
-                   "max_pbkdf2_iterations: 20000, database: db, user: pool, password: pw}"));
+                   "max_pbkdf2_iterations: 20000, database: db, user: pool, password: pw, "
+                   "replay: {refusals: [{sqlstate: 08006, text: no nodes}, {text: nodes gone, "
+                   "sqlstate: \"YY001\"}, {sqlstate: \"08006\", text: no nodes}]}}"));
   const Cluster& cluster = config.clusters[0];
   std::string labels;
   for (const Coordinator& coordinator : cluster.coordinators) labels += coordinator.label() + ' ';
@@ -119,6 +121,7 @@ TEST_CASE("every key of a cluster") {
   CHECK(cluster.keepalive.idle == 7s);
   CHECK(cluster.keepalive.interval == 2s);
   CHECK(cluster.max_pbkdf2_iterations == 20000);
+  CHECK(cluster.refusals == std::vector<Refusal>{{"08006", "no nodes"}, {"YY001", "nodes gone"}});
   CHECK(cluster.database == "db");
   CHECK(cluster.user == "pool");
   CHECK(cluster.password.reveal() == "pw");
