@@ -1,7 +1,5 @@
 #include "dwspool/proxy/pool_context.h"
 
-#include "dwspool/auth/digest.h"
-
 namespace dwspool::proxy {
 namespace {
 
@@ -34,11 +32,13 @@ session::SessionConfig session_config(const config::PoolSettings& settings) {
   return config;
 }
 
-retry::ReplayOptions replay_options(const config::PoolSettings& settings) {
+retry::ReplayOptions replay_options(const Route& route) {
+  const config::PoolSettings& settings = route.settings;
   retry::ReplayOptions options;
   options.level = settings.replay;
   options.deadline = settings.replay_deadline;
   options.attempts = settings.replay_attempts;
+  options.needs_primary = route.target == Target::read_write;
   return options;
 }
 
@@ -88,8 +88,8 @@ std::optional<Route> make_route(const config::Config& config, const std::string&
                        ? database
                        : route.cluster->database;
   route.settings = config.pool_settings(*entry, user_entry);
-  route.account = route.cluster->name + '\0' + route.user + '\0' +
-                  (route.password ? auth::sha256(route.password->reveal()) : std::string());
+  route.target = entry->target.value_or(Target::read_write);
+  route.account = account_name(*route.cluster, route.user, route.password);
   const bool own_knobs = user_entry != nullptr && user_entry->pool != config::PoolOptions{};
   route.pool_key = database + '\0' + route.database + '\0' + route.account + '\0' +
                    (own_knobs ? user_entry->name : "");
@@ -104,7 +104,7 @@ PoolContext::PoolContext(std::shared_ptr<const config::Config> configuration, Ro
       route(std::move(pool_route)),
       pool(pool_options(route.settings)),
       sessions(std::make_shared<SharedSessions>(session_config(route.settings), statements,
-                                                settings, reported, replay_options(route.settings),
+                                                settings, reported, replay_options(route),
                                                 error_table(*route.cluster))) {}
 
 void PoolContext::reconfigure(std::shared_ptr<const config::Config> configuration, Route new_route,
@@ -116,9 +116,9 @@ void PoolContext::reconfigure(std::shared_ptr<const config::Config> configuratio
   pool.reconfigure(pool_options(route.settings), now);
   const session::SessionContext& before = sessions->context;
   const session::WelcomeCache welcome = same_servers ? sessions->welcome : session::WelcomeCache();
-  sessions = std::make_shared<SharedSessions>(
-      session_config(route.settings), before.statements, before.settings, before.reported,
-      replay_options(route.settings), error_table(*route.cluster));
+  sessions = std::make_shared<SharedSessions>(session_config(route.settings), before.statements,
+                                              before.settings, before.reported,
+                                              replay_options(route), error_table(*route.cluster));
   sessions->welcome = welcome;
 }
 

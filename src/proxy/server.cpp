@@ -17,6 +17,7 @@ Server::Server(Hub& hub) : hub_(hub) {
   for (std::size_t i = 0; i < config->workers; ++i) {
     workers_.push_back(std::make_unique<Worker>(hub, i, workers_));
   }
+  for (const std::shared_ptr<ClusterState>& cluster : hub.clusters) look_after(cluster);
   for (const config::Listener& listener : config->listeners) {
     listeners_.push_back({listener, listen(listener)});
   }
@@ -32,7 +33,58 @@ void Server::sample_statistics() {
   statistics_timer_->arm(loop().now() + Statistics::period);
 }
 
-Server::~Server() = default;
+Server::~Server() {
+  for (const std::weak_ptr<ClusterState>& known : listened_) {
+    if (const std::shared_ptr<ClusterState> cluster = known.lock()) cluster->listen({});
+  }
+}
+
+// Probes, and tells everybody what they find out.
+void Server::look_after(const std::shared_ptr<ClusterState>& cluster) {
+  const std::weak_ptr<ClusterState> known = cluster;
+  std::erase_if(listened_, [](const auto& one) { return one.expired(); });
+  listened_.push_back(known);
+  cluster->listen({.changed =
+                       [this, known] {
+                         for (const std::unique_ptr<Worker>& worker : workers_) {
+                           worker->post([known](Worker& self) {
+                             if (const auto state = known.lock()) self.on_topology(*state);
+                           });
+                         }
+                       },
+                   .wake =
+                       [this, known] {
+                         workers_.front()->post([this, known](Worker&) {
+                           const auto state = known.lock();
+                           const auto found = probers_.find(state.get());
+                           if (found != probers_.end()) found->second->wake();
+                         });
+                       }});
+  probers_[cluster.get()] = std::make_unique<Prober>(hub_, *cluster, loop());
+}
+
+// The states of clusters that are as they were stay; the others begin anew.
+void Server::change_clusters(const std::shared_ptr<const config::Config>& config) {
+  Clusters clusters;
+  for (const config::Cluster& cluster : config->clusters) {
+    const auto same = std::find_if(
+        hub_.clusters.begin(), hub_.clusters.end(), [&](const std::shared_ptr<ClusterState>& old) {
+          return old->config() == cluster && old->is_probed() == config->is_probed(cluster);
+        });
+    if (same != hub_.clusters.end()) {
+      clusters.push_back(*same);
+      continue;
+    }
+    clusters.push_back(hub_.make_cluster(config, cluster));
+    look_after(clusters.back());
+  }
+  for (const std::shared_ptr<ClusterState>& old : hub_.clusters) {
+    if (std::find(clusters.begin(), clusters.end(), old) == clusters.end()) {
+      probers_.erase(old.get());
+    }
+  }
+  hub_.clusters = std::move(clusters);
+}
 
 std::unique_ptr<net::Listener> Server::listen(const config::Listener& listener) {
   net::ListenOptions options;
@@ -88,8 +140,10 @@ Status Server::reload(const std::shared_ptr<const config::Config>& config) {
   forget_coordinators(*hub_.config(), *config);
   hub_.log.set_level(config->log.level);
   hub_.set_config(config);
+  change_clusters(config);
   for (const std::unique_ptr<Worker>& worker : workers_) {
-    worker->post([config](Worker& self) { self.reconfigure(config); });
+    worker->post(
+        [config, clusters = hub_.clusters](Worker& self) { self.reconfigure(config, clusters); });
   }
   return Ok{};
 }
@@ -100,8 +154,10 @@ void Server::forget_coordinators(const config::Config& before, const config::Con
     const config::Cluster* now = after.find_cluster(cluster.name);
     for (const config::Coordinator& coordinator : cluster.coordinators) {
       const bool stays =
-          now != nullptr && std::find(now->coordinators.begin(), now->coordinators.end(),
-                                      coordinator) != now->coordinators.end();
+          now != nullptr && std::any_of(now->coordinators.begin(), now->coordinators.end(),
+                                        [&](const config::Coordinator& other) {
+                                          return other.label() == coordinator.label();
+                                        });
       if (!stays) hub_.metrics.forget_coordinator(cluster.name, coordinator.label());
     }
   }
@@ -196,6 +252,7 @@ void Server::stop_all() {
   servers_timer_.reset();
   statistics_timer_.reset();
   listeners_.clear();
+  probers_.clear();
   for (const std::unique_ptr<Worker>& worker : workers_) {
     worker->post([](Worker& self) { self.stop(); });
   }

@@ -24,6 +24,7 @@ constexpr Duration login_grace = std::chrono::seconds{1};
 Worker::Worker(Hub& hub, std::size_t index, std::vector<std::unique_ptr<Worker>>& all)
     : hub_(hub),
       config_(hub.config()),
+      clusters_(hub.clusters),
       index_(index),
       all_(all),
       metrics_(hub.metrics.worker(index)),
@@ -35,10 +36,6 @@ Worker::Worker(Hub& hub, std::size_t index, std::vector<std::unique_ptr<Worker>>
       wake_(loop_, [this] { run_tasks(); }),
       timer_(loop_, [this] { on_timer(); }),
       desk_(*this) {
-  for (const config::Cluster& cluster : config_->clusters) {
-    rotations_.emplace_back(cluster.coordinators.size());
-    old_protocol_.push_back(std::make_unique<bool[]>(cluster.coordinators.size()));  // NOLINT
-  }
   next_housekeeping_ = loop_.now() + housekeeping;
   metrics_->heartbeat.set(
       std::chrono::duration_cast<std::chrono::seconds>(loop_.now().time_since_epoch()).count());
@@ -137,7 +134,7 @@ void Worker::remove_backend(BackendId id) {
 PoolContext* Worker::find_pool(const std::string& database, const std::string& user) {
   std::optional<Route> route = make_route(*config_, database, user);
   if (!route) return nullptr;
-  const std::string key = route->pool_key;
+  const std::string key = key_of(*route);
   if (const auto found = pools_.find(key); found != pools_.end()) {
     // One that nobody was routed to for a while.
     if (!found->second->current) reconfigure_pool(*found->second, std::move(*route));
@@ -152,9 +149,13 @@ PoolContext* Worker::find_pool(const std::string& database, const std::string& u
   pool->slots =
       hub_.slots.account(key, pool->route.settings.size, pool->route.settings.reserve_size);
   pool->metrics = hub_.metrics.pool(index_, printable(database), printable(pool->route.user));
+  pool->cluster = clusters_[pool->route.cluster_index];
   PoolContext* made = pool.get();
   pools_.emplace(key, std::move(pool));
   if (gates_->is_paused(database)) made->pool.pause(now());
+  made->cluster->offer(
+      {made->route.user, made->route.password, made->route.database, made->route.account});
+  follow(*made);
   made->pool.tick(now());
   touch(*made);
   return made;
@@ -196,7 +197,11 @@ void Worker::do_actions(PoolContext& pool) {
       switch (action.kind) {
         case pool::Action::Kind::grant:
           if (backend == nullptr) break;
-          if (client != nullptr) {
+          if (client != nullptr && !backend->may_be_lent()) {
+            pool.pool.take_back_grant(action);
+            follow(pool);
+            backend->discard();
+          } else if (client != nullptr) {
             client->on_granted(*backend);
           } else {
             pool.pool.give_back(backend->slot(), pool.slots->foreign_wait(index_), now());
@@ -237,24 +242,6 @@ void Worker::do_actions(PoolContext& pool) {
     }
     actions.clear();
   }
-}
-
-wire::ErrorReport Worker::timeout_report(const PoolContext& pool, bool at_login) {
-  wire::ErrorReport report;
-  report.sqlstate =
-      at_login ? wire::sqlstate::cannot_connect_now : wire::sqlstate::connection_failure;
-  report.message = "no connection to the database server could be had in time";
-  if (!pool.last_failure.empty()) {
-    report.detail = "The last attempt to connect failed: " + pool.last_failure;
-    report.hint = "Nothing was sent to the server.";
-  } else {
-    report.detail = "All connections of the pool (pool_size " +
-                    std::to_string(pool.route.settings.size) + ") were in use.";
-    report.hint =
-        "Nothing was sent to the server. Raise pool_size or queue_timeout, or use "
-        "shorter transactions.";
-  }
-  return report;
 }
 
 void Worker::open_backend(PoolContext& pool, pool::Slot slot) {
@@ -330,7 +317,6 @@ bool Worker::adopt(const std::string& key, BackendTransfer& transfer) {
   ++pool.backends;
   backend.set_slot(
       pool.pool.adopt(backend.id(), opened_at, pool.slots->foreign_wait(index_), now()));
-  backend.on_reconfigured();  // while it was on its way, perhaps
   touch(pool);
   return true;
 }

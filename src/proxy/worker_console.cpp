@@ -60,7 +60,7 @@ void Worker::apply_gates() {
     if (paused) {
       pool->pool.pause(now());
     } else {
-      pool->pool.resume(now());
+      pool->pool.unpause(now());
     }
     touch(*pool);
   }

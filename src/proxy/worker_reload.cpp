@@ -12,41 +12,27 @@ void Worker::divide_minimum(Route& route) const {
   route.settings.min_size = minimum / workers + (index_ < minimum % workers ? 1 : 0);
 }
 
-// What is known of coordinators stays known, as long as the cluster keeps them all.
-void Worker::set_clusters(const config::Config& config) {
-  std::vector<pool::Rotation> rotations;
-  std::vector<std::unique_ptr<bool[]>> old_protocol;  // NOLINT(modernize-avoid-c-arrays)
-  for (const config::Cluster& cluster : config.clusters) {
-    const config::Cluster* before = config_->find_cluster(cluster.name);
-    if (before != nullptr && before->coordinators == cluster.coordinators) {
-      const auto i = static_cast<std::size_t>(before - config_->clusters.data());
-      rotations.push_back(std::move(rotations_[i]));
-      old_protocol.push_back(std::move(old_protocol_[i]));
-    } else {
-      rotations.emplace_back(cluster.coordinators.size());
-      old_protocol.push_back(std::make_unique<bool[]>(cluster.coordinators.size()));  // NOLINT
-    }
-  }
-  rotations_ = std::move(rotations);
-  old_protocol_ = std::move(old_protocol);
+// The pool's key, once it is known which cluster it is: one that has changed is another one.
+std::string Worker::key_of(Route& route) const {
+  route.pool_key += '\0' + std::to_string(clusters_[route.cluster_index]->number());
+  return route.pool_key;
 }
 
-void Worker::reconfigure(std::shared_ptr<const config::Config> config) {
-  set_clusters(*config);
-  const std::shared_ptr<const config::Config> before = std::exchange(config_, std::move(config));
+void Worker::reconfigure(std::shared_ptr<const config::Config> config, Clusters clusters) {
+  config_ = std::move(config);
+  clusters_ = std::move(clusters);
   for (auto& [key, pool] : pools_) {
     pool->current = false;
     if (config_->find_user(pool->client) == nullptr) continue;
     std::optional<Route> route = make_route(*config_, pool->database, pool->client);
-    if (route && route->pool_key == key) reconfigure_pool(*pool, std::move(*route));
+    if (route && key_of(*route) == key) reconfigure_pool(*pool, std::move(*route));
   }
   // May find more of them, or make new ones.
   clients_.for_each([](FrontConn& client) { client.on_reconfigured(); });
   for (auto& [key, pool] : pools_) {
     if (!pool->current) pool->retire(now());
+    touch(*pool);
   }
-  backends_.for_each([](BackConn& backend) { backend.on_reconfigured(); });
-  for (auto& [key, pool] : pools_) touch(*pool);
   settle();
 }
 

@@ -193,6 +193,8 @@ def test_coordinators_come_and_go(pg, trusting, observer):
         # And nobody reports about the one that is gone.
         series = [name for name in proxy.metrics() if f"127.0.0.1:{one.port}" in name]
         assert series == []
+        client.close()
+        busy.close()
 
 
 def test_listening_elsewhere(trusting):

@@ -37,7 +37,7 @@ void Shell::pause() {
 }
 
 void Shell::resume() {
-  pool_.resume(context_.now);
+  pool_.unpause(context_.now);
   settle();
 }
 

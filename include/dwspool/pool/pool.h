@@ -97,6 +97,15 @@ class Pool {
   // Another worker waits: give it an idle backend if there is one to spare.
   void surrender_idle(TimePoint now);
 
+  // --- Standstill: nobody is given a backend and none is opened, while clients may go on waiting
+  // and backends may come back. ---
+  void hold() { held_ = true; }
+  void resume(TimePoint now);
+  bool held() const { return held_; }
+  // What a grant was for has come to nothing: the client waits on, where it was. The backend is to
+  // be reported lost, or given back, by the caller.
+  void take_back_grant(const Action& grant);
+
   // --- Time and state ---
 
   void tick(TimePoint now);
@@ -112,9 +121,9 @@ class Pool {
   std::size_t outdated() const;
   // Closes up to `count` idle backends, the one that was used longest ago first.
   void shed(std::size_t count, TimePoint now);
-  // Nobody gets a backend, and those that come back are closed, until resume(). Clients wait.
+  // Nobody gets a backend, and those that come back are closed, until unpause(). Clients wait.
   void pause(TimePoint now);
-  void resume(TimePoint now);
+  void unpause(TimePoint now);
   bool paused() const { return paused_; }
   // Every backend is closed as soon as nobody uses it; no new one is opened.
   void shut_down(TimePoint now);
@@ -130,7 +139,7 @@ class Pool {
 
   // The backend that acquire() would give a client without a preference; none if it would wait.
   BackendId first_idle() const {
-    if (!waiters_.empty() || idle_head_ == none) return {};
+    if (!waiters_.empty() || idle_head_ == none || held_) return {};
     return entries_[static_cast<Slot>(idle_head_)].backend;
   }
   std::size_t waiting() const { return waiters_.size(); }
@@ -164,7 +173,8 @@ class Pool {
   void close_all_idle();
   void unlink_idle(Slot slot);
   void make_available(Slot slot, TimePoint foreign_since, TimePoint now);
-  void take_back_grant(BackendId backend);
+  void withdraw_grant(BackendId backend);
+  void grant_front(Slot slot);
   void release_slot(Slot slot, SlotEvent event);
   bool too_old(const Entry& entry, TimePoint now) const;
   bool lacks_backends() const;
@@ -192,6 +202,7 @@ class Pool {
   bool paused_ = false;
   std::uint32_t generation_ = 0;
   TimePoint renewed_at_;
+  bool held_ = false;
 };
 
 }  // namespace dwspool::pool

@@ -23,6 +23,7 @@
 #include "dwspool/metrics/registry.h"
 
 #include "dwspool/proxy/cancel_registry.h"
+#include "dwspool/proxy/cluster_state.h"
 #include "dwspool/proxy/gates.h"
 #include "dwspool/proxy/slot_ledger.h"
 #include "dwspool/proxy/statistics.h"
@@ -78,7 +79,11 @@ struct Hub {
         mock_secret(std::move(process_secret)),
         slots(configuration->workers),
         statistics(registry),
-        config_(std::move(configuration)) {}
+        config_(std::move(configuration)) {
+    for (const config::Cluster& cluster : config_->clusters) {
+      clusters.push_back(make_cluster(config_, cluster));
+    }
+  }
 
   // The configuration that new things are made by. Workers follow at their own pace: see
   // Worker::config().
@@ -90,11 +95,17 @@ struct Hub {
     const std::lock_guard lock(config_mutex_);
     config_ = std::move(config);
   }
+  // On the first worker's thread.
+  std::shared_ptr<ClusterState> make_cluster(const std::shared_ptr<const config::Config>& config,
+                                             const config::Cluster& cluster) {
+    return std::make_shared<ClusterState>(++last_cluster_, config, cluster, log, metrics);
+  }
 
   Log& log;
   metrics::Registry& metrics;
   std::string mock_secret;  // random; makes the challenges of unknown users
   SlotLedger slots;
+  Clusters clusters;  // in the order of the configuration; the first worker's, once it runs
   CancelRegistry cancels;
   Credentials credentials;
   std::atomic<std::uint32_t> clients{0};  // logged in or on the way
@@ -117,6 +128,7 @@ struct Hub {
  private:
   mutable std::mutex config_mutex_;
   std::shared_ptr<const config::Config> config_;
+  std::uint64_t last_cluster_ = 0;
 };
 
 }  // namespace dwspool::proxy

@@ -16,6 +16,7 @@
 
 #include "dwspool/session/replayed_session.h"
 
+#include "dwspool/proxy/cluster_state.h"
 #include "dwspool/proxy/slot_ledger.h"
 
 namespace dwspool::proxy {
@@ -27,6 +28,7 @@ struct Route {
   std::string database;  // on the backend
   std::string user;      // on the backend
   std::optional<Secret> password;
+  Target target = Target::read_write;
   config::PoolSettings settings;
   // The lock-out guard's name for this user on this cluster, its password included.
   std::string account;
@@ -76,6 +78,7 @@ struct PoolContext {
   std::shared_ptr<SharedSessions> sessions;
   std::shared_ptr<SlotAccount> slots;
   std::shared_ptr<metrics::PoolBlock> metrics;
+  std::shared_ptr<ClusterState> cluster;
   // Why the last backend could not be opened; for the DETAIL of those who wait in vain.
   std::string last_failure;
   std::size_t clients = 0;

@@ -4,6 +4,7 @@
 #include <atomic>
 #include <cstddef>
 #include <functional>
+#include <map>
 #include <memory>
 #include <string>
 #include <thread>
@@ -17,6 +18,7 @@
 #include "dwspool/net/timer.h"
 
 #include "dwspool/proxy/hub.h"
+#include "dwspool/proxy/prober.h"
 #include "dwspool/proxy/worker.h"
 
 namespace dwspool::proxy {
@@ -53,11 +55,16 @@ class Server {
   void sample_statistics();
   void drain_workers();
   void wait_for_servers();
+  void look_after(const std::shared_ptr<ClusterState>& cluster);
+  void change_clusters(const std::shared_ptr<const config::Config>& config);
   void worker_drained();
   void stop_all();
 
   Hub& hub_;
   std::vector<std::unique_ptr<Worker>> workers_;
+  // On the first worker's loop.
+  std::map<const ClusterState*, std::unique_ptr<Prober>> probers_;
+  std::vector<std::weak_ptr<ClusterState>> listened_;  // that may call back
   std::vector<std::thread> threads_;
   struct Listening {
     config::Listener config;

@@ -25,7 +25,6 @@
 #include "dwspool/base/unique_fd.h"
 
 #include "dwspool/metrics/registry.h"
-#include "dwspool/pool/rotation.h"
 
 #include "dwspool/session/output.h"
 
@@ -66,8 +65,8 @@ class Worker {
   void stop();
   // Another configuration from now on. Clients keep their connections, and move to other pools at
   // their next transaction where the configuration says so; those who could not log in any more
-  // end there. Backends of coordinators that are gone end as soon as nobody uses them.
-  void reconfigure(std::shared_ptr<const config::Config> config);
+  // end there. The backends of a cluster that is another one now end as soon as nobody uses them.
+  void reconfigure(std::shared_ptr<const config::Config> config, Clusters clusters);
   // --- From the console (worker_console.cpp) ---
   ConsoleDesk& desk() { return desk_; }
   const std::vector<std::unique_ptr<Worker>>& all() const { return all_; }
@@ -88,6 +87,11 @@ class Worker {
     return (++last_connection_ * max_workers + static_cast<std::uint32_t>(index_)) & 0x7fffffffU;
   }
 
+  // What is known about the hosts of a cluster has changed: who may be lent, who waits, and what
+  // has come to its end.
+  void on_topology(ClusterState& cluster);
+  // Holds the pool or lets it go on, as its cluster is now.
+  void follow(PoolContext& pool);
   // Does what the pools want done. To be called at the end of every callback.
   void settle();
 
@@ -101,11 +105,6 @@ class Worker {
   session::Interner<session::SettingSet>& settings() { return settings_; }
   session::Interner<session::ReportedSet>& reported() { return reported_; }
   const session::SettingsPtr& no_settings() const { return no_settings_; }
-  pool::Rotation& rotation(std::size_t cluster) { return rotations_[cluster]; }
-  // Remembered per coordinator: one that refused protocol 3.51 is asked by 3.0 from then on.
-  bool& wants_protocol_3_0(std::size_t cluster, std::size_t coordinator) {
-    return old_protocol_[cluster][coordinator];
-  }
   double random_unit();
   std::uint64_t next_session_number() {
     return (static_cast<std::uint64_t>(index_ + 1) << 48U) | ++last_session_;
@@ -156,7 +155,7 @@ class Worker {
   void expire(TimePoint time);
   void drop_unused_pools();
   void check_drained();
-  void set_clusters(const config::Config& config);
+  std::string key_of(Route& route) const;
   void reconfigure_pool(PoolContext& pool, Route route);
   void divide_minimum(Route& route) const;
   void fail_paused_waiters();
@@ -164,6 +163,7 @@ class Worker {
 
   Hub& hub_;
   std::shared_ptr<const config::Config> config_;
+  Clusters clusters_;  // in the order of the configuration
   std::size_t index_;
   std::vector<std::unique_ptr<Worker>>& all_;
   net::Loop loop_;
@@ -174,8 +174,6 @@ class Worker {
   session::Interner<session::SettingSet> settings_;
   session::Interner<session::ReportedSet> reported_;
   session::SettingsPtr no_settings_;
-  std::vector<pool::Rotation> rotations_;              // by cluster
-  std::vector<std::unique_ptr<bool[]>> old_protocol_;  // NOLINT: by cluster and coordinator
   std::shared_ptr<bool> alive_;  // for what may be called when the worker is gone
   GatesPtr gates_;
   std::uint64_t last_session_ = 0;

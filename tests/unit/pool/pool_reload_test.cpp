@@ -132,7 +132,7 @@ TEST_CASE("a pool that is paused lends nothing, and keeps nothing") {
   CHECK(actions(pool).empty());
   pool.give_back(lent, never, at(5));
   CHECK(actions(pool) == "free, close 1");
-  pool.resume(at(6));
+  pool.unpause(at(6));
   CHECK(actions(pool) == "need");
 }
 
@@ -143,7 +143,7 @@ TEST_CASE("a place that is granted while the pool is paused goes back") {
   pool.pause(at(0));
   pool.on_slot(at(0));
   CHECK(actions(pool) == "free");
-  pool.resume(at(1));
+  pool.unpause(at(1));
   CHECK(actions(pool) == "need");
 }
 
