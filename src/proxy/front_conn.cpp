@@ -329,12 +329,14 @@ void FrontConn::tally() {
     worker_.metrics().errors[metrics::WorkerBlock::error_index(out.error_class)].add(out.errors);
   }
   if (out.pins != 0) {
+    const LogLevel level = pin_logged_ ? LogLevel::debug : LogLevel::info;
+    pin_logged_ = true;
     static constexpr auto first_reason = static_cast<std::uint32_t>(sql::Effect::changes_setting);
     for (std::size_t i = 0; i < metrics::pin_reasons; ++i) {
       if ((out.pins & (first_reason << i)) == 0) continue;
       worker_.metrics().pins[i].add();
       worker_.hub().log.write_limited(
-          LogLevel::info, "client.pinned",
+          level, "client.pinned",
           "the session stays with its backend until it ends or takes this back",
           {{"client", peer_.text()},
            {"user", printable(user_)},

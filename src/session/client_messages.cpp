@@ -162,7 +162,8 @@ sql::Statement Session::recognize(std::string_view text) const {
   const bool names_matter =
       mode == PoolMode::automatic ||
       (mode == PoolMode::session && backend_ != nullptr && backend_->dialect == Dialect::dws);
-  return sql::recognize(text, escapes_standard_, encoding_safe_, names_matter);
+  return sql::recognize(text, escapes_standard_, encoding_safe_, names_matter,
+                        context_->config.pin_on.get());
 }
 
 Next Session::on_query(const wire::Frame& frame, Output& out, bool& consumed) {

@@ -295,6 +295,9 @@ Next Session::on_ready_for_query(const wire::Frame& frame, Output& out) {
   if (std::exchange(read_only_.block, ReadOnly::Block::none) != ReadOnly::Block::none) {
     begin_failed_ = false;  // the client has begun none
   }
+  if (context_->config.mode == PoolMode::statement && *status != wire::TxStatus::idle) {
+    return refuse_block(out);
+  }
   if (begin_failed_) {
     // The client believes in a transaction: for it, that has failed.
     begin_failed_ = false;
@@ -340,6 +343,23 @@ Next Session::on_ready_for_query(const wire::Frame& frame, Output& out) {
     return begin_sync(out);
   }
   return Next::need_input;
+}
+
+// pool_mode statement: the transaction that this request has begun is rolled back, with the
+// backend's return. What the client has sent behind it counts on a transaction.
+Next Session::refuse_block(Output& out) {
+  wire::ErrorReport report;
+  report.sqlstate = wire::sqlstate::feature_not_supported;
+  report.message = "transaction blocks are not allowed in pool_mode statement";
+  report.detail = "It was rolled back.";
+  report.hint = "Use autocommit, or another pool_mode.";
+  if (!backend_->replies.quiet()) return fatal(report, out);
+  if (!std::exchange(request_failed_, false)) send_error(report, out);
+  send_ready(wire::TxStatus::idle, out);
+  sent_ = Sent::nothing;
+  may_have_committed_ = watch_tags_ = discarded_ = begin_sent_ = false;
+  unpins_ = 0;
+  return release();
 }
 
 void Session::pass_command_complete(const wire::Frame& frame, Output& out) {

@@ -56,7 +56,8 @@ void Recognizer::skip_statement(int depth) {
     return;
   }
   note_token(token_, depth);
-  lexer_.skip_statement(interesting, [&](const Token& token) { note_token(token, depth); });
+  const auto& letters = also_ == nullptr ? interesting : also_->letters();
+  lexer_.skip_statement(letters, [&](const Token& token) { note_token(token, depth); });
   advance();
 }
 
@@ -76,7 +77,7 @@ void Recognizer::note_token(const Token& token, int depth) {
   if (token.kind == TokenKind::dollar_string) {
     note_body(token, depth);
   } else if (token.kind == TokenKind::quoted_identifier) {
-    note_name(token.inner, result_.effects);
+    note(token.inner);
   } else if (token.kind == TokenKind::word) {
     note_word(token);
   }
@@ -99,7 +100,12 @@ void Recognizer::note_word(const Token& token) {
     default:
       break;
   }
-  note_name(token.text, result_.effects);
+  note(token.text);
+}
+
+void Recognizer::note(std::string_view name) {
+  note_name(name, result_.effects);
+  if (also_ != nullptr && also_->contains(name)) result_.effects.add(Effect::configured);
 }
 
 void Recognizer::note_temporary(const Token& token) {
@@ -129,7 +135,8 @@ void Recognizer::note_body(const Token& token, int depth) {
     result_.effects.add(Effect::unclear);
     return;
   }
-  const Statement body = Recognizer(token.inner, standard_conforming_strings_, true).run(depth + 1);
+  const Statement body =
+      Recognizer(token.inner, standard_conforming_strings_, true, also_).run(depth + 1);
   Effects inner = body.effects;
   if (!body.changes.empty()) inner.add(Effect::changes_setting);
   // Prose in quotes need not lex as SQL, and a DECLARE section is full of "name := value".
@@ -323,8 +330,8 @@ bool Recognizer::read_name(std::size_t& end) {
 }
 
 Statement recognize(std::string_view text, bool standard_conforming_strings, bool encoding_is_safe,
-                    bool names_matter) {
-  Statement statement = Recognizer(text, standard_conforming_strings, names_matter).run(0);
+                    bool names_matter, const NameSet* also) {
+  Statement statement = Recognizer(text, standard_conforming_strings, names_matter, also).run(0);
   if (!encoding_is_safe && text.find('\\') != std::string_view::npos) {
     for (const char c : text) {
       if (static_cast<unsigned char>(c) >= 0x80) {

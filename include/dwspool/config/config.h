@@ -82,6 +82,7 @@ struct PoolOptions {
   std::optional<Duration> server_lifetime;
   std::optional<bool> defer_begin;
   std::optional<std::uint32_t> max_prepared_statements;
+  std::optional<std::vector<std::string>> pin_on;  // in lower case, sorted
   friend bool operator==(const PoolOptions&, const PoolOptions&) = default;
 };
 
@@ -98,6 +99,7 @@ struct PoolSettings {
   Duration server_lifetime = std::chrono::hours{1};        // 0: no limit
   bool defer_begin = true;
   std::uint32_t max_prepared_statements = 200;
+  std::vector<std::string> pin_on;  // functions that bind a session, in pool_mode auto
 };
 
 // What clients may ask for by name; "*" stands for every name that has no entry.

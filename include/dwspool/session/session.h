@@ -61,6 +61,7 @@ struct SessionConfig {
   bool defer_begin = true;
   std::size_t max_prepared_statements = 200;          // per backend
   std::size_t inspect_limit = std::size_t{1} << 20U;  // bytes of SQL that are read as a whole
+  std::shared_ptr<const sql::NameSet> pin_on;         // may be null
 };
 
 // What sessions of one pool share. Everything outlives them.
@@ -226,6 +227,7 @@ class Session {
   bool in_failed_transaction() const;
   bool is_sql_level(const SpecialPtr& special) const;
   std::string statement_scope() const;
+  std::string shared_scope() const;
   void on_close(const wire::Frame& frame, Output& out);
   void close_named(std::string_view name, Output& out);
   void on_sync(const wire::Frame& frame, Output& out);
@@ -250,6 +252,7 @@ class Session {
   Next on_server_frame(const wire::Frame& frame, Output& out);
   Next on_error_response(const wire::Frame& frame, Output& out);
   Next on_ready_for_query(const wire::Frame& frame, Output& out);
+  Next refuse_block(Output& out);
   Next on_parameter_status(const wire::Frame& frame, Output& out);
   void watch_command(std::string_view tag);
   void pass_command_complete(const wire::Frame& frame, Output& out);
