@@ -6,7 +6,8 @@ namespace dwspool::retry {
 
 Outcome judge(const LostWork& work) {
   if (!work.sent) return Outcome::not_sent;
-  if (work.in_transaction && !work.may_have_committed) return Outcome::open_transaction_lost;
+  const bool nothing_yet = work.in_transaction || work.commits_nothing;
+  if (nothing_yet && !work.may_have_committed) return Outcome::open_transaction_lost;
   return Outcome::in_doubt;
 }
 
@@ -33,6 +34,13 @@ wire::ErrorReport describe(Outcome outcome, std::string_view cause) {
       break;
   }
   return report;
+}
+
+std::string said_by_server(const wire::ErrorFields& fields) {
+  std::string text = "The server said: ";
+  text.append(fields.message);
+  if (!fields.sqlstate.empty()) text.append(" (SQLSTATE ").append(fields.sqlstate).append(")");
+  return text;
 }
 
 }  // namespace dwspool::retry

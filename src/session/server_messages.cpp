@@ -43,7 +43,7 @@ constexpr bool streams(char type) {
 Next Session::on_server(std::string_view& in, Output& out) {
   server_wanted_ = 0;
   const bool was_syncing = state_ == SessionState::syncing;
-  while (!in.empty() && backend_ != nullptr) {
+  while (!in.empty() && backend_ != nullptr && !found_loss_) {
     if (server_stream_left_ > 0) {
       const std::size_t piece = std::min(server_stream_left_, in.size());
       if (!server_stream_own_) out.to_client.add(in.substr(0, piece));
@@ -55,8 +55,7 @@ Next Session::on_server(std::string_view& in, Output& out) {
     if (view.status == wire::FrameStatus::incomplete) break;
     if (view.status == wire::FrameStatus::bad ||
         (!streams(view.type) && view.total > whole_limit)) {
-      backend_->retire = true;
-      return on_backend_lost("the server sent a message that cannot be understood", out);
+      return find_loss("the server sent a message that cannot be understood", out);
     }
     if (view.status == wire::FrameStatus::partial) {
       if (view.total <= hold_limit || !streams(view.type)) {
@@ -69,7 +68,11 @@ Next Session::on_server(std::string_view& in, Output& out) {
     }
     if (view.type == be::data_row || view.type == be::copy_data) {
       // By far the most frequent: rows of whatever runs at the moment.
-      if (!backend_->replies.head_is_own()) out.to_client.add(in.substr(0, view.total));
+      if (!backend_->replies.head_is_own()) {
+        out.to_client.add(in.substr(0, view.total));
+      } else if (pins_question_.asked) {
+        hear_about_pins(in.substr(0, view.total));
+      }
       in.remove_prefix(view.total);
       continue;
     }
@@ -77,7 +80,9 @@ Next Session::on_server(std::string_view& in, Output& out) {
     const Next next = on_server_frame(frame, out);
     if (next != Next::need_input) return next;
   }
-  if (state_ != SessionState::attached || backend_ == nullptr) return Next::need_input;
+  if (state_ != SessionState::attached || backend_ == nullptr || found_loss_) {
+    return Next::need_input;
+  }
   if (was_syncing) return Next::need_input;  // what the backend was wanted for comes now
   if (!in.empty() || client_stream_left_ > 0) return Next::need_input;
   if (draining_ && backend_->replies.quiet() && backend_->status == wire::TxStatus::idle) {
@@ -134,8 +139,7 @@ Next Session::on_server_frame(const wire::Frame& frame, Output& out) {
       // (doc/gaussdb-protocol.md).
       return Next::need_input;
     default:
-      backend_->retire = true;
-      return on_backend_lost("the server sent a message of an unknown type", out);
+      return find_loss("the server sent a message of an unknown type", out);
   }
 }
 
@@ -143,6 +147,14 @@ Next Session::on_server_frame(const wire::Frame& frame, Output& out) {
 void Session::settle(const Reply& reply) {
   if (settles_statement(reply)) backend_->statements.settle();
   if (reply.named && statements_) statements_->settle();
+}
+
+// What has been said so far is to go out before anybody decides.
+Next Session::find_loss(std::string_view cause, Output& out) {
+  backend_->retire = true;
+  if (mark_ == nullptr) return on_backend_lost(cause, out);
+  found_loss_ = std::make_unique<std::string>(cause);
+  return Next::need_input;
 }
 
 Next Session::on_error_response(const wire::Frame& frame, Output& out) {
@@ -157,9 +169,7 @@ Next Session::on_error_response(const wire::Frame& frame, Output& out) {
       state_ = SessionState::ended;
       return Next::close;
     }
-    std::string cause(fields.message);
-    if (!fields.sqlstate.empty()) cause.append(" (SQLSTATE ").append(fields.sqlstate).append(")");
-    return on_backend_lost("The server said: " + cause, out);
+    return find_loss(retry::said_by_server(fields), out);
   }
   if (state_ == SessionState::syncing) {
     failure_ = std::make_unique<wire::ErrorReport>();
@@ -170,6 +180,10 @@ Next Session::on_error_response(const wire::Frame& frame, Output& out) {
     return Next::need_input;
   }
   if (replies.empty() && !replies.skipping()) return Next::need_input;  // belongs to no request
+  if (pins_question_.asked && replies.head_is_own()) {
+    pins_question_.refused = true;
+    return Next::need_input;
+  }
 
   const bool at_begin = begin_sent_ && !replies.empty() && replies.head().begin;
   pass_error(frame, fields, out);
@@ -275,15 +289,17 @@ Next Session::on_ready_for_query(const wire::Frame& frame, Output& out) {
   const std::optional<wire::TxStatus> status = wire::read_ready_for_query(frame.body());
   const bool own = replies.head_is_own();
   if (!status || !replies.on_ready()) {
-    backend_->retire = true;
-    return on_backend_lost("the server answered what nobody had asked", out);
+    return find_loss("the server answered what nobody had asked", out);
   }
   backend_->status = *status;
+  if (own && pins_question_.asked) {
+    settle_pins();
+    return replies.quiet() ? on_quiet(out) : Next::need_input;
+  }
   if (own && read_only_.block != ReadOnly::Block::closing) {
     if (state_ != SessionState::syncing || --sync_pending_ > 0) return Next::need_input;
     if (*status != wire::TxStatus::idle) {
-      backend_->retire = true;
-      return on_backend_lost("the server is in a transaction that nobody has begun", out);
+      return find_loss("the server is in a transaction that nobody has begun", out);
     }
     return finish_sync(out);
   }
@@ -337,29 +353,7 @@ Next Session::on_ready_for_query(const wire::Frame& frame, Output& out) {
     send_ready(wire::TxStatus::idle, out);
   }
   flush_local_replies(out);
-  // A RESET that went behind the start-up packet: put right before the session goes on.
-  if (*status == wire::TxStatus::idle && replies.quiet() && !can_release() &&
-      backend_->applied != wanted_ && !same(backend_->applied, wanted_)) {
-    return begin_sync(out);
-  }
-  return Next::need_input;
-}
-
-// pool_mode statement: the transaction that this request has begun is rolled back, with the
-// backend's return. What the client has sent behind it counts on a transaction.
-Next Session::refuse_block(Output& out) {
-  wire::ErrorReport report;
-  report.sqlstate = wire::sqlstate::feature_not_supported;
-  report.message = "transaction blocks are not allowed in pool_mode statement";
-  report.detail = "It was rolled back.";
-  report.hint = "Use autocommit, or another pool_mode.";
-  if (!backend_->replies.quiet()) return fatal(report, out);
-  if (!std::exchange(request_failed_, false)) send_error(report, out);
-  send_ready(wire::TxStatus::idle, out);
-  sent_ = Sent::nothing;
-  may_have_committed_ = watch_tags_ = discarded_ = begin_sent_ = false;
-  unpins_ = 0;
-  return release();
+  return *status == wire::TxStatus::idle && replies.quiet() ? on_quiet(out) : Next::need_input;
 }
 
 void Session::pass_command_complete(const wire::Frame& frame, Output& out) {
@@ -410,8 +404,7 @@ void Session::forget_statements() {
 Next Session::on_parameter_status(const wire::Frame& frame, Output& out) {
   const std::optional<wire::ParameterStatus> status = wire::read_parameter_status(frame.body());
   if (!status) {
-    backend_->retire = true;
-    return on_backend_lost("the server sent a malformed ParameterStatus", out);
+    return find_loss("the server sent a malformed ParameterStatus", out);
   }
   ReportedSet reported = *backend_->reported;
   reported.set(status->name, status->value);

@@ -77,6 +77,7 @@ Next Session::on_granted(Backend& backend, Output& out) {
   backend_->dirty = backend_->retire = false;
   may_commit_request_ = last_pin_ = discard_request_ = unpin_request_ = 0;
   chained_ = false;  // requests are counted by backend
+  pins_question_.wanted = pins_question_.asked = false;
   if (backend_->dialect == Dialect::dws) adopt_dialect();
   // Pointers differ although the sets are equal only behind a hand-over between workers.
   if (!same(backend_->applied, wanted_)) return begin_sync(out);
@@ -268,7 +269,9 @@ void Session::note_temporary_objects(Backend& left) const {
 
 Next Session::on_backend_lost(std::string_view cause, Output& out) {
   Backend& lost = *backend_;
+  const retry::LostWork work = lost_work();
   backend_ = nullptr;
+  found_loss_.reset();
   if (state_ == SessionState::syncing && ready_held_) {
     // DISCARD ALL was done; what is left of it comes with the next backend.
     ready_held_ = false;
@@ -299,18 +302,15 @@ Next Session::on_backend_lost(std::string_view cause, Output& out) {
 
   const ReadOnly::Block block = std::exchange(read_only_.block, ReadOnly::Block::none);
   read_only_.begun = read_only_.ended = read_only_.begin_bound = false;
-  const bool in_transaction = begin_sent_ || lost.status != wire::TxStatus::idle || begin_failed_;
-  const bool nothing_committed = in_transaction || sent_ == Sent::begin;
-  const retry::Outcome outcome =
-      retry::judge({sent_ != Sent::nothing, nothing_committed, may_have_committed_});
+  const bool in_transaction = work.in_transaction;
+  const retry::Outcome outcome = retry::judge(work);
   const bool stateful = context_->config.mode == PoolMode::session || pins_ != 0;
   wire::ErrorReport report = retry::describe(outcome, cause);
   if (stateful && outcome != retry::Outcome::in_doubt) report = session_lost_report(cause);
 
   const std::size_t owed = lost.replies.requests_owed();
   const bool unsynced = lost.replies.unsynced();
-  const bool transaction_goes_on =
-      in_transaction && block == ReadOnly::Block::none && outcome != retry::Outcome::in_doubt;
+  const bool transaction_goes_on = in_transaction && outcome != retry::Outcome::in_doubt;
   // One that was lost before stays lost, if this backend has heard nothing of the client's.
   lost_transaction_ = transaction_goes_on || (lost_transaction_ && owed == 0 && !unsynced);
   session_ended_ = stateful;
@@ -326,14 +326,7 @@ Next Session::on_backend_lost(std::string_view cause, Output& out) {
 
   // All but the end of a transaction that wrote nothing was answered.
   if (block == ReadOnly::Block::closing) send_ready(client_status(), out);
-  for (std::size_t i = 0; i < owed; ++i) {
-    if (!(i == 0 && request_failed_)) send_error(report, out);
-    send_ready(client_status(), out);
-  }
-  if (unsynced) {
-    if (owed > 0 || !request_failed_) send_error(report, out);
-    skip_to_sync_ = true;
-  }
+  answer_open(owed, unsynced, request_failed_, report, out);
   request_failed_ = false;
   if (owed == 0 && !unsynced && (transaction_goes_on || stateful)) {
     // Nobody asks at the moment; the next request gets the answer.
@@ -343,11 +336,27 @@ Next Session::on_backend_lost(std::string_view cause, Output& out) {
   return Next::need_input;
 }
 
-void Session::pin(std::uint32_t effects, Output& out) {
-  out.pins |= effects & ~pins_;
-  pins_ |= effects;
-  unpins_ &= ~effects;
-  if (backend_ != nullptr) last_pin_ = next_request();
+// The one error, for each request that was under way.
+void Session::answer_open(std::size_t owed, bool unsynced, bool error_told,
+                          const wire::ErrorReport& report, Output& out) {
+  for (std::size_t i = 0; i < owed; ++i) {
+    if (!(i == 0 && error_told)) send_error(report, out);
+    send_ready(client_status(), out);
+  }
+  if (unsynced) {
+    if (owed > 0 || !error_told) send_error(report, out);
+    skip_to_sync_ = true;
+  }
+}
+
+// Nothing is owed and no transaction is open: what is to be done before the session goes on.
+Next Session::on_quiet(Output& out) {
+  if (ask_about_pins(out)) return Next::need_input;
+  // A RESET that went behind the start-up packet is put right.
+  if (!can_release() && backend_->applied != wanted_ && !same(backend_->applied, wanted_)) {
+    return begin_sync(out);
+  }
+  return Next::need_input;
 }
 
 void Session::push(ReplyKind kind, bool own, std::uint64_t tag) {
@@ -366,6 +375,7 @@ void Session::note_sent(sql::Effects effects) {
 }
 
 void Session::drop_unnamed() {
+  save_unnamed();
   unnamed_.clear();
   unnamed_special_.reset();
   unnamed_effects_ = {};

@@ -87,6 +87,7 @@ void Recognizer::note_word(const Token& token) {
   switch (token.text.size()) {
     case 4:
       if (token.is("temp")) note_temporary(token);
+      if (token.is("drop")) result_.effects.add(Effect::may_free);
       if (token.is("hold") && follows(token, {"with"})) {
         result_.effects.add(Effect::held_cursor);
       }
@@ -171,7 +172,7 @@ StatementKind Recognizer::read_statement(int depth) {
       if (first.is("commit")) return read_end(depth, StatementKind::commit);
       if (first.is("close")) {
         advance();
-        if (token_.is("all")) result_.effects.add(Effect::closes_all);
+        result_.effects.add(token_.is("all") ? Effect::closes_all : Effect::may_free);
       }
       break;
     case 'e':
@@ -210,7 +211,7 @@ StatementKind Recognizer::read_statement(int depth) {
     case 'u':
       if (first.is("unlisten")) {
         advance();
-        if (token_.text == "*") result_.effects.add(Effect::unlistens_all);
+        result_.effects.add(token_.text == "*" ? Effect::unlistens_all : Effect::may_free);
       }
       break;
     default:
@@ -309,6 +310,7 @@ StatementKind Recognizer::read_deallocate(int depth) {
     return other(depth);
   }
   result_.effects.add(Effect::deallocates);
+  result_.effects.add(Effect::may_free);
   const std::size_t name_start = offset(token_);
   std::size_t name_end = name_start;
   if (!read_name(name_end) || !ends_statement(token_)) return other(depth);

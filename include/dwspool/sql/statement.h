@@ -72,6 +72,8 @@ enum class Effect : std::uint32_t {
   names_access_mode = 1U << 20U,
   // BEGIN or START TRANSACTION, well formed, is all of the text.
   only_begins = 1U << 21U,
+  // CLOSE, UNLISTEN, DEALLOCATE by name, DROP, unlocking: may have ended the last of something.
+  may_free = 1U << 22U,
 };
 
 class Effects {

@@ -233,6 +233,11 @@ TEST_CASE("a BEGIN that says what it may do") {
 }
 
 TEST_CASE("what takes bindings back") {
+  all_have(Effect::may_free,
+           {"close c", "unlisten x", "deallocate x", "drop table t", "select pg_advisory_unlock(1)",
+            "select PG_ADVISORY_UNLOCK_SHARED(1)", "create temp table t(i int) on commit drop"});
+  all_have(Effect::may_free, {"close all", "unlisten *", "select dropped from t", "select 1"},
+           false);
   all_have(Effect::discards_all, {"discard all", "DISCARD ALL;"});
   all_have(Effect::unlistens_all, {"unlisten *"});
   all_have(Effect::deallocates_all, {"deallocate all", "deallocate prepare all"});
