@@ -27,8 +27,11 @@ pool::PoolOptions pool_options(const config::PoolSettings& settings) {
 session::SessionConfig session_config(const config::PoolSettings& settings) {
   session::SessionConfig config;
   config.mode = settings.mode;
-  config.defer_begin = settings.defer_begin;
+  config.defer_begin = settings.defer_begin && settings.mode != PoolMode::statement;
   config.max_prepared_statements = settings.max_prepared_statements;
+  if (settings.mode == PoolMode::automatic && !settings.pin_on.empty()) {
+    config.pin_on = std::make_shared<const sql::NameSet>(settings.pin_on);
+  }
   return config;
 }
 

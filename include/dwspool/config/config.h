@@ -103,6 +103,7 @@ struct PoolOptions {
   std::optional<Duration> server_lifetime;
   std::optional<bool> defer_begin;
   std::optional<std::uint32_t> max_prepared_statements;
+  std::optional<std::vector<std::string>> pin_on;  // in lower case, sorted
   std::optional<ReplayLevel> replay;
   std::optional<Duration> replay_deadline;
   std::optional<std::uint32_t> replay_attempts;
@@ -122,6 +123,7 @@ struct PoolSettings {
   Duration server_lifetime = std::chrono::hours{1};        // 0: no limit
   bool defer_begin = true;
   std::uint32_t max_prepared_statements = 200;
+  std::vector<std::string> pin_on;  // functions that bind a session, in pool_mode auto
   ReplayLevel replay = ReplayLevel::transaction;
   Duration replay_deadline{};  // 0: 60 s, or 150 s in front of DWS
   std::uint32_t replay_attempts = 5;

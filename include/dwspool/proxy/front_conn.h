@@ -111,8 +111,9 @@ class FrontConn final : public net::Socket::Handler {
   std::string user_;
   ByteQueue in_;
   ByteQueue out_;
-  bool counted_ = false;      // in Hub::clients
-  bool lingering_ = false;    // the last word is said: reads to the end, so that it arrives
+  bool counted_ = false;    // in Hub::clients
+  bool lingering_ = false;  // the last word is said: reads to the end, so that it arrives
+  bool pin_logged_ = false;
   bool waiting_ = false;      // in the pool's queue
   bool input_ended_ = false;  // all is here, a Terminate at its end; it waits for its turn
   TimePoint wait_started_;
