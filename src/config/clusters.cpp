@@ -44,6 +44,8 @@ class ClusterReader {
     section_.number("connect_rate", {0, 10000}, cluster_.connect_rate);
     section_.duration("max_standby_lag", {shortest_time, longest_time, true},
                       cluster_.max_standby_lag);
+    read_limit(section_, "max_connections", cluster_.max_connections);
+    read_limit(section_, "max_host_connections", cluster_.max_host_connections);
     read_probe();
     read_cluster_replay(section_, cluster_);
     read_log_in();

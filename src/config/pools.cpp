@@ -19,6 +19,10 @@ constexpr std::uint64_t most_prepared_statements = 100000;
 
 }  // namespace
 
+void read_limit(Section& section, std::string_view key, std::uint32_t& limit) {
+  section.number(key, {0, 1000000}, limit);
+}
+
 void read_pool_options(Section& section, PoolOptions& options) {
   const DurationRange wait{shortest_time, longest_time, true};
   section.choice("pool_mode", pool_modes, options.mode);

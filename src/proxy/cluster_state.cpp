@@ -24,6 +24,7 @@ cluster::Options options_of(const config::Cluster& cluster, bool probed) {
   options.dead_after = cluster.probing.dead_after;
   options.max_standby_lag = cluster.max_standby_lag;
   options.warm_up = cluster.warm_up;
+  options.max_connections = cluster.max_host_connections;
   options.connect_rate =
       cluster.connect_rate.value_or(cluster.dialect == Dialect::dws ? dws_connect_rate : 0);
   return options;
@@ -176,15 +177,15 @@ std::string ClusterState::trouble() const {
 
 // --- Connections ---------------------------------------------------------------------------------
 
-cluster::Choice ClusterState::choose(Target target, const std::vector<cluster::HostId>& tried,
-                                     TimePoint now, double random) {
+std::optional<cluster::HostId> ClusterState::begin_connection(
+    Target target, const std::vector<cluster::HostId>& tried, TimePoint now, double random,
+    TimePoint& retry_at) {
   const std::lock_guard lock(mutex_);
-  return topology_.choose(target, tried, now, random);
-}
-
-void ClusterState::on_connecting(cluster::HostId host, Target target, TimePoint now) {
-  const std::lock_guard lock(mutex_);
-  topology_.on_connecting(host, target, now);
+  const cluster::Choice choice = topology_.choose(target, tried, now, random);
+  retry_at = choice.retry_at;
+  if (choice.hosts.empty()) return std::nullopt;
+  topology_.on_connecting(choice.hosts.front(), target, now);
+  return choice.hosts.front();
 }
 
 void ClusterState::on_opened(cluster::HostId host, TimePoint /*now*/) {

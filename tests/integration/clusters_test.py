@@ -30,8 +30,8 @@ TARGETS = {name: {"database": "postgres", "target": target}
                                 ("anywhere", "any"))}
 
 
-def connect(proxy, database="postgres", **options):
-    connection = psycopg2.connect(proxy.dsn("postgres", database, **options))
+def connect(proxy, database="postgres", user="postgres", **options):
+    connection = psycopg2.connect(proxy.dsn(user, database, **options))
     connection.autocommit = True
     return connection
 
@@ -45,9 +45,9 @@ def ask(connection, sql=HOST):
 class Asker(threading.Thread):
     """Asks all the time who answers; `seen` is (began, ended, the answer, or the SQLSTATE)."""
 
-    def __init__(self, proxy, sql=HOST, pause=0.002, **options):
+    def __init__(self, proxy, sql=HOST, pause=0.002, user="postgres", **options):
         super().__init__()
-        self.connection = connect(proxy, **options)
+        self.connection = connect(proxy, user=user, **options)
         self.sql = sql
         self.pause = pause
         self.seen = []
@@ -214,6 +214,72 @@ def test_no_primary_says_so(rig, proxies):
     rig.thaw(rig.primary)
     wait_until(lambda: proxy.metric("dwspool_coordinator_role", role="primary") == 1, 5)
     assert ask(connection) == rig.primary.name
+
+
+# --- Limits --------------------------------------------------------------------------------------
+
+def held_by(server, user):
+    return int(server.psql(f"select count(*) from pg_stat_activity where usename = '{user}'"))
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_pools_share_a_limit_fairly(pg, proxies, workers):
+    """One pool has everything; another comes, and both have the half of it. Nobody starves."""
+    for user in ("greedy", "late"):
+        pg.psql(f"drop role if exists {user}; create role {user} login")
+    proxy = proxies({**config_of([f"127.0.0.1:{pg.port}"], pool_size=20, queue_timeout="15s",
+                                 cluster={"max_connections": 6}), "workers": workers})
+
+    def asking(user):
+        return Asker(proxy, "select 1 from pg_sleep(0.01)", pause=0, user=user)
+
+    with contextlib.ExitStack() as stack:
+        greedy = [stack.enter_context(asking("greedy")) for _ in range(10)]
+        wait_until(lambda: held_by(pg, "greedy") == 6, 5)
+        late = [stack.enter_context(asking("late")) for _ in range(10)]
+        wait_until(lambda: held_by(pg, "late") == 3 and held_by(pg, "greedy") == 3, 5)
+        began = time.monotonic()
+        for _ in range(3):
+            assert held_by(pg, "late") + held_by(pg, "greedy") <= 6
+            time.sleep(0.1)
+        for asker in greedy + late:
+            assert set(asker.since(began - 0.2)) == {1}
+    # Idle connections of one go to the other.
+    many = [psycopg2.connect(proxy.dsn("late", "postgres")) for _ in range(6)]
+    for connection in many:
+        assert ask(connection, "select 1") == 1
+    assert held_by(pg, "late") == 6
+
+
+def test_a_host_has_its_limit(pg, proxies):
+    proxy = proxies(config_of([f"127.0.0.1:{pg.port}"], pool_size=20, queue_timeout="300ms",
+                              cluster={"max_host_connections": 2}))
+    held = [connect(proxy) for _ in range(2)]
+    for connection in held:
+        connection.autocommit = False
+        ask(connection, "select 1")
+    with pytest.raises(psycopg2.OperationalError) as failure:
+        ask(connect(proxy, "app"), "select 1")
+    assert failure.value.pgcode == "08006" or "could be had in time" in str(failure.value)
+    held[0].close()
+    assert ask(connect(proxy), "select 1") == 1
+
+
+def test_clients_of_a_database_and_of_a_user(pg, proxies):
+    config = config_of([f"127.0.0.1:{pg.port}"], databases={
+        "few": {"database": "postgres", "max_clients": 2}})
+    config["users"] = {"*": {}, "postgres": {"max_clients": 3}}
+    proxy = proxies(config)
+    few = [connect(proxy, "few") for _ in range(2)]
+    with pytest.raises(psycopg2.OperationalError, match='too many clients of database "few"'):
+        connect(proxy, "few")
+    third = connect(proxy)
+    with pytest.raises(psycopg2.OperationalError, match='too many clients of user "postgres"'):
+        connect(proxy)
+    for connection in [*few, third]:
+        connection.close()
+    wait_until(lambda: proxy.metric("dwspool_clients") == 0, 5)
+    assert ask(connect(proxy, "few"), "select 1") == 1
 
 
 # --- Health --------------------------------------------------------------------------------------

@@ -43,6 +43,7 @@ struct Options {
   Duration max_standby_lag{};                     // 0: any
   Duration warm_up{};                             // 0: none
   std::uint32_t connect_rate = 0;                 // new connections per second and host; 0: any
+  std::uint32_t max_connections = 0;              // per host, over all targets; 0: any number
 };
 
 enum class Role : std::uint8_t { unknown, primary, standby };

@@ -79,6 +79,8 @@ struct Cluster {
   Balance balance = Balance::least_connections;
   Duration warm_up = std::chrono::seconds{5};           // 0: none
   std::optional<std::uint32_t> connect_rate;            // per second and host; 0: any
+  std::uint32_t max_connections = 0;                    // of all pools; 0: any number
+  std::uint32_t max_host_connections = 0;               // the same for each host
   Duration max_standby_lag = std::chrono::seconds{10};  // 0: any
   Probing probing;
   std::vector<Refusal> refusals;  // replay.refusals
@@ -127,7 +129,9 @@ struct Database {
   std::string backend_database;  // empty: the name that the client asked for
   std::string backend_user;      // not empty: all clients of this database log in as it
   std::optional<Secret> backend_password;
-  std::optional<Target> target;  // else read_write
+  std::optional<Target> target;       // else read_write
+  std::uint32_t max_connections = 0;  // of all its pools; 0: any number
+  std::uint32_t max_clients = 0;      // 0: any number
   PoolOptions pool;
 };
 
@@ -140,6 +144,8 @@ struct User {
   auth::UserSecret secret;                 // what the client must prove to know
   std::string backend_user;                // empty: the client's own name
   std::optional<Secret> backend_password;  // else a plain `secret`, else the cluster's
+  std::uint32_t max_connections = 0;       // of all its pools; 0: any number
+  std::uint32_t max_clients = 0;           // 0: any number
   PoolOptions pool;
 };
 

@@ -77,9 +77,12 @@ class ClusterState {
   bool is_probed() const { return probed_; }
 
   // --- Connections, from any worker ---
-  cluster::Choice choose(Target target, const std::vector<cluster::HostId>& tried, TimePoint now,
-                         double random);
-  void on_connecting(cluster::HostId host, Target target, TimePoint now);
+  // The host for one connection, which is counted as being made from then on; if there is none,
+  // `retry_at` says when there may be.
+  std::optional<cluster::HostId> begin_connection(Target target,
+                                                  const std::vector<cluster::HostId>& tried,
+                                                  TimePoint now, double random,
+                                                  TimePoint& retry_at);
   void on_opened(cluster::HostId host, TimePoint now);
   void on_open_failed(cluster::HostId host, Target target, cluster::Trouble trouble, TimePoint now,
                       double jitter);

@@ -292,6 +292,18 @@ TEST_CASE("connections per second are bounded, and the next moment is told") {
   CHECK(play.choose(Target::any) == Hosts{0});
 }
 
+TEST_CASE("a host never has more connections than it may") {
+  Options options;
+  options.max_connections = 2;
+  Play play(options, 2);
+  for (int i = 0; i < 4; ++i) play.connect(play.choose(Target::any).front());
+  CHECK(play.topology.connections(0) == 2);
+  CHECK(play.topology.connections(1) == 2);
+  CHECK(play.choose(Target::any).empty());
+  play.topology.on_closed(1, Target::any);
+  CHECK(play.choose(Target::any) == Hosts{1});
+}
+
 TEST_CASE("a standby that lags too far behind is left alone") {
   Options options = with_roles();
   options.max_standby_lag = seconds(5);
