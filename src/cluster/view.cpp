@@ -22,7 +22,7 @@ constexpr std::size_t most_positions = 600;
 
 // By its role alone.
 bool Topology::fits(const Host& host, HostId id, Target target) const {
-  if (host.removed) return false;
+  if (host.removed || host.on_trial) return false;
   if (!knows_roles()) return true;
   if (leadership_.is_fenced(id)) return false;
   const bool leads = leadership_.is_leader(id);

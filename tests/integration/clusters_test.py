@@ -11,6 +11,7 @@ from dwspool_testing.postgres import Postgres
 from dwspool_testing.proxy import wait_until
 from dwspool_testing.relay import Relay
 from dwspool_testing.rig import Rig
+from fake_cn import Role
 
 HOST = "select current_setting('cluster_name')"
 
@@ -214,6 +215,44 @@ def test_no_primary_says_so(rig, proxies):
     rig.thaw(rig.primary)
     wait_until(lambda: proxy.metric("dwspool_coordinator_role", role="primary") == 1, 5)
     assert ask(connection) == rig.primary.name
+
+
+# --- DWS -----------------------------------------------------------------------------------------
+
+def test_coordinators_are_discovered(pg, fake, proxies):
+    """One is configured, pgxc_node knows another, by an address that means nothing here; then it
+    does not any more."""
+    role = Role("dbadmin", "Gauss@123", pg_user="postgres")
+    first, second = fake(role, name="cn_5001"), fake(role, name="cn_5002")
+    inside = [("cn_5001", "192.0.2.1", 8000), ("cn_5002", "192.0.2.2", 8000)]
+    for cn in (first, second):
+        cn.set_nodes(inside)
+    ports = [first.port, second.port]
+    config = config_of([f"127.0.0.1:{first.port}"], pool_size=6, cluster={
+        "connect_rate": 0,
+        "probe": {"user": "dbadmin", "password": "Gauss@123", "database": "postgres",
+                  "interval": "200ms"},
+        "discovery": {"interval": "500ms", "address_map": [
+            {"from": f"{host}:{port}", "to": f"127.0.0.1:{cn.port}"}
+            for (_, host, port), cn in zip(inside, (first, second))]}})
+    config["users"] = {"dbadmin": {"password": "Gauss@123"}}
+    proxy = proxies(config)
+    wait_until(lambda: proxy.metric("dwspool_coordinator_serving") == 2, 5)
+    assert "cluster.dialect" in proxy.log() and "dialect=dws" in proxy.log()
+    held = [connect(proxy, user="dbadmin") for _ in range(6)]
+    for connection in held:
+        connection.autocommit = False
+        ask(connection, "select 1")
+    assert counts(proxy, ports) == [3, 3]
+    for cn in (first, second):
+        cn.set_nodes(inside[:1])
+    wait_until(lambda: "cluster.host_left" in proxy.log(), 5)
+    for connection in held:  # what is there finishes, and then goes to the other
+        assert ask(connection, "select 2") == 2
+        connection.rollback()
+    for connection in held:
+        assert ask(connection, "select 3") == 3
+    assert counts(proxy, ports) == [6, 0]
 
 
 # --- Limits --------------------------------------------------------------------------------------

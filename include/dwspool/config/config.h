@@ -69,6 +69,14 @@ struct Refusal {
   friend bool operator==(const Refusal&, const Refusal&) = default;
 };
 
+// Coordinators that are found in pgxc_node.
+struct Discovery {
+  bool enabled = false;
+  Duration interval = std::chrono::seconds{30};
+  // Where a coordinator can be reached, by the address that pgxc_node has for it.
+  std::vector<std::pair<Coordinator, Coordinator>> address_map;
+};
+
 struct Cluster {
   std::string name;
   std::vector<Coordinator> coordinators;                // not empty
@@ -83,6 +91,7 @@ struct Cluster {
   std::uint32_t max_host_connections = 0;               // the same for each host
   Duration max_standby_lag = std::chrono::seconds{10};  // 0: any
   Probing probing;
+  Discovery discovery;
   std::vector<Refusal> refusals;  // replay.refusals
   // From `conninfo:`; used by databases and users that name none of their own.
   std::string database;
