@@ -15,13 +15,21 @@ SpecialPtr special_of(const sql::Statement& statement) {
   special.kind = statement.kind;
   if (statement.kind == sql::StatementKind::deallocate) {
     special.name = sql::identifier_of(statement.name);
-  } else if (sql::is_plain_change(statement.kind) && !statement.changes.empty()) {
-    special.name = setting_named(statement.changes.front().name);
-    special.value = statement.changes.front().value;
+  } else if (statement.changes.size() == 1) {
+    const sql::PlainChange& change = statement.changes.front();
+    special.kind = change.kind;
+    special.name = setting_named(change.name);
+    special.value = value_of(change);
   } else {
     return nullptr;
   }
   return std::make_shared<const SpecialStatement>(std::move(special));
+}
+
+sql::Effects effects_of(const sql::Statement& statement, const SpecialPtr& special) {
+  sql::Effects effects = statement.effects;
+  if (!special && !statement.changes.empty()) effects.add(sql::Effect::changes_setting);
+  return effects;
 }
 
 std::string_view substitute_for(std::string_view query, const SpecialPtr& special) {
@@ -77,6 +85,7 @@ PreparedPtr ClientStatements::at(std::string_view name) const {
 }
 
 void ClientStatements::put(std::string_view name, PreparedPtr statement) {
+  if (journal_ != nullptr) journal_->emplace_back(name, at(name));
   const auto found = std::find_if(entries_.begin(), entries_.end(),
                                   [&](const auto& entry) { return entry.first == name; });
   if (found != entries_.end()) {
@@ -132,7 +141,23 @@ void ClientStatements::undo(std::size_t count) {
   if (count > 0) changes_.pop(count);
 }
 
+void ClientStatements::rewind() {
+  changes_.clear();
+  Journal* journal = journal_;
+  journal_ = nullptr;
+  for (auto entry = journal->rbegin(); entry != journal->rend(); ++entry) {
+    put(entry->first, std::move(entry->second));
+  }
+  journal->clear();
+  journal_ = journal;
+}
+
 void ClientStatements::clear_settled() {
+  if (journal_ != nullptr) {
+    for_each([&](std::string_view name, const PreparedPtr& statement) {
+      journal_->emplace_back(name, statement);
+    });
+  }
   entries_.clear();
   large_.clear();
   for (std::size_t i = 0; i < changes_.size(); ++i) {

@@ -1,5 +1,6 @@
 // What the backend sends: passed to the client, or kept because dwspool asked.
 #include <algorithm>
+#include <utility>
 
 #include "dwspool/base/text.h"
 
@@ -23,6 +24,16 @@ constexpr std::size_t whole_limit = std::size_t{1} << 24U;
 // Settings of more bytes than this are not carried from backend to backend.
 constexpr std::size_t max_carried = std::size_t{256} << 10U;
 
+// For what cannot run in a transaction, and so not in a READ ONLY one (see stand_in.cpp).
+wire::ErrorReport not_in_read_only_report(std::string_view cause) {
+  wire::ErrorReport report;
+  report.sqlstate = wire::sqlstate::read_only_sql_transaction;
+  report.message = "cannot execute this statement in a read-only session";
+  report.detail = cause;
+  report.hint = "SET default_transaction_read_only TO off before it.";
+  return report;
+}
+
 constexpr bool streams(char type) {
   return type == be::data_row || type == be::copy_data || type == be::function_call_response;
 }
@@ -32,7 +43,7 @@ constexpr bool streams(char type) {
 Next Session::on_server(std::string_view& in, Output& out) {
   server_wanted_ = 0;
   const bool was_syncing = state_ == SessionState::syncing;
-  while (!in.empty() && backend_ != nullptr) {
+  while (!in.empty() && backend_ != nullptr && !found_loss_) {
     if (server_stream_left_ > 0) {
       const std::size_t piece = std::min(server_stream_left_, in.size());
       if (!server_stream_own_) out.to_client.add(in.substr(0, piece));
@@ -44,8 +55,7 @@ Next Session::on_server(std::string_view& in, Output& out) {
     if (view.status == wire::FrameStatus::incomplete) break;
     if (view.status == wire::FrameStatus::bad ||
         (!streams(view.type) && view.total > whole_limit)) {
-      backend_->retire = true;
-      return on_backend_lost("the server sent a message that cannot be understood", out);
+      return find_loss("the server sent a message that cannot be understood", out);
     }
     if (view.status == wire::FrameStatus::partial) {
       if (view.total <= hold_limit || !streams(view.type)) {
@@ -66,7 +76,9 @@ Next Session::on_server(std::string_view& in, Output& out) {
     const Next next = on_server_frame(frame, out);
     if (next != Next::need_input) return next;
   }
-  if (state_ != SessionState::attached || backend_ == nullptr) return Next::need_input;
+  if (state_ != SessionState::attached || backend_ == nullptr || found_loss_) {
+    return Next::need_input;
+  }
   if (was_syncing) return Next::need_input;  // what the backend was wanted for comes now
   if (!in.empty() || client_stream_left_ > 0) return Next::need_input;
   if (draining_ && backend_->replies.quiet() && backend_->status == wire::TxStatus::idle) {
@@ -123,8 +135,7 @@ Next Session::on_server_frame(const wire::Frame& frame, Output& out) {
       // (doc/gaussdb-protocol.md).
       return Next::need_input;
     default:
-      backend_->retire = true;
-      return on_backend_lost("the server sent a message of an unknown type", out);
+      return find_loss("the server sent a message of an unknown type", out);
   }
 }
 
@@ -132,6 +143,14 @@ Next Session::on_server_frame(const wire::Frame& frame, Output& out) {
 void Session::settle(const Reply& reply) {
   if (settles_statement(reply)) backend_->statements.settle();
   if (reply.named && statements_) statements_->settle();
+}
+
+// What has been said so far is to go out before anybody decides.
+Next Session::find_loss(std::string_view cause, Output& out) {
+  backend_->retire = true;
+  if (mark_ == nullptr) return on_backend_lost(cause, out);
+  found_loss_ = std::make_unique<std::string>(cause);
+  return Next::need_input;
 }
 
 Next Session::on_error_response(const wire::Frame& frame, Output& out) {
@@ -146,9 +165,7 @@ Next Session::on_error_response(const wire::Frame& frame, Output& out) {
       state_ = SessionState::ended;
       return Next::close;
     }
-    std::string cause(fields.message);
-    if (!fields.sqlstate.empty()) cause.append(" (SQLSTATE ").append(fields.sqlstate).append(")");
-    return on_backend_lost("The server said: " + cause, out);
+    return find_loss(retry::said_by_server(fields), out);
   }
   if (state_ == SessionState::syncing) {
     failure_ = std::make_unique<wire::ErrorReport>();
@@ -192,6 +209,11 @@ void Session::pass_error(const wire::Frame& frame, const wire::ErrorFields& fiel
       report.message = "prepared statement \"" + specials_->refused.front() + "\" does not exist";
       if (head.kind == ReplyKind::query) specials_->refused.pop();
       send_error(report, out);
+      return;
+    }
+    if (fields.sqlstate == wire::sqlstate::active_sql_transaction &&
+        read_only_.block == ReadOnly::Block::open) {
+      send_error(not_in_read_only_report(fields.message), out);
       return;
     }
     if (fields.sqlstate == wire::sqlstate::feature_not_supported && head.tag != 0 &&
@@ -259,17 +281,23 @@ Next Session::on_ready_for_query(const wire::Frame& frame, Output& out) {
   const std::optional<wire::TxStatus> status = wire::read_ready_for_query(frame.body());
   const bool own = replies.head_is_own();
   if (!status || !replies.on_ready()) {
-    backend_->retire = true;
-    return on_backend_lost("the server answered what nobody had asked", out);
+    return find_loss("the server answered what nobody had asked", out);
   }
   backend_->status = *status;
-  if (own) {
+  if (own && read_only_.block != ReadOnly::Block::closing) {
     if (state_ != SessionState::syncing || --sync_pending_ > 0) return Next::need_input;
     if (*status != wire::TxStatus::idle) {
-      backend_->retire = true;
-      return on_backend_lost("the server is in a transaction that nobody has begun", out);
+      return find_loss("the server is in a transaction that nobody has begun", out);
     }
     return finish_sync(out);
+  }
+  read_only_.begun = read_only_.ended = read_only_.begin_bound = false;
+  if (read_only_.block == ReadOnly::Block::open && *status != wire::TxStatus::idle) {
+    close_read_only_block(*status, out);  // its end is the answer's
+    return Next::need_input;
+  }
+  if (std::exchange(read_only_.block, ReadOnly::Block::none) != ReadOnly::Block::none) {
+    begin_failed_ = false;  // the client has begun none
   }
   if (begin_failed_) {
     // The client believes in a transaction: for it, that has failed.
@@ -366,8 +394,7 @@ void Session::forget_statements() {
 Next Session::on_parameter_status(const wire::Frame& frame, Output& out) {
   const std::optional<wire::ParameterStatus> status = wire::read_parameter_status(frame.body());
   if (!status) {
-    backend_->retire = true;
-    return on_backend_lost("the server sent a malformed ParameterStatus", out);
+    return find_loss("the server sent a malformed ParameterStatus", out);
   }
   ReportedSet reported = *backend_->reported;
   reported.set(status->name, status->value);
@@ -387,7 +414,7 @@ Next Session::on_parameter_status(const wire::Frame& frame, Output& out) {
 }
 
 void Session::on_transaction_end() {
-  work_sent_ = !backend_->replies.empty();  // pipelined behind it
+  sent_ = backend_->replies.empty() ? Sent::nothing : Sent::work;  // pipelined behind it
   chained_ = false;
   // Portals end with their transaction; one that was bound behind it has its answer to come.
   if (specials_ && backend_->replies.empty()) specials_->portals.clear();
@@ -402,7 +429,7 @@ void Session::on_transaction_end() {
     reported_mark_ = backend_->reported;
     return;
   }
-  if (backend_->reported != reported_mark_) carry_reported();
+  if (backend_->reported != reported_mark_) carry_reported(ended.changes);
   if (ended.unclear) bind_settings();
   if (!ended.changes.empty()) carry_changes(ended.changes);
 }
@@ -431,15 +458,20 @@ void Session::carry_changes(const std::vector<SettingChange>& changes) {
 
 // What the server has reported since this session got the backend is what the session has set:
 // with the transaction over, these are its settings, whatever way they were made.
-void Session::carry_reported() {
+void Session::carry_reported(const std::vector<SettingChange>& followed) {
   SettingSet wanted = *wanted_;
   SettingSet applied = *backend_->applied;
   for (const auto& [name, value] : backend_->reported->entries()) {
     const std::string* before = reported_mark_ ? reported_mark_->find(name) : nullptr;
     if (before != nullptr && *before == value) continue;
     if (!is_settable(name)) {
-      // Another role's session must not be handed on.
-      if (equals_ignore_case(name, "session_authorization")) backend_->dirty = true;
+      // Another role's session must not be handed on, unless it is known how to take it back.
+      static constexpr std::string_view authorization = "session_authorization";
+      if (equals_ignore_case(name, authorization) &&
+          std::none_of(followed.begin(), followed.end(),
+                       [](const SettingChange& change) { return change.name == authorization; })) {
+        backend_->dirty = true;
+      }
       continue;
     }
     const std::string lower = to_lower(name);

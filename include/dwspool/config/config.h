@@ -13,6 +13,7 @@
 
 #include "dwspool/base/log.h"
 #include "dwspool/base/pool_mode.h"
+#include "dwspool/base/replay_level.h"
 #include "dwspool/base/routing.h"
 #include "dwspool/base/secret.h"
 #include "dwspool/base/time.h"
@@ -113,6 +114,9 @@ struct PoolOptions {
   std::optional<Duration> server_lifetime;
   std::optional<bool> defer_begin;
   std::optional<std::uint32_t> max_prepared_statements;
+  std::optional<ReplayLevel> replay;
+  std::optional<Duration> replay_deadline;
+  std::optional<std::uint32_t> replay_attempts;
   friend bool operator==(const PoolOptions&, const PoolOptions&) = default;
 };
 
@@ -129,6 +133,9 @@ struct PoolSettings {
   Duration server_lifetime = std::chrono::hours{1};        // 0: no limit
   bool defer_begin = true;
   std::uint32_t max_prepared_statements = 200;
+  ReplayLevel replay = ReplayLevel::transaction;
+  Duration replay_deadline{};  // 0: 60 s, or 150 s in front of DWS
+  std::uint32_t replay_attempts = 5;
 };
 
 // What clients may ask for by name; "*" stands for every name that has no entry.

@@ -14,7 +14,7 @@
 #include "dwspool/metrics/registry.h"
 #include "dwspool/pool/pool.h"
 
-#include "dwspool/session/session.h"
+#include "dwspool/session/replayed_session.h"
 
 #include "dwspool/proxy/cluster_state.h"
 #include "dwspool/proxy/quotas.h"
@@ -54,6 +54,7 @@ struct PoolContext {
   pool::Pool pool;
   session::WelcomeCache welcome;
   session::SessionContext sessions;
+  session::ReplayContext replay;
   std::shared_ptr<SlotAccount> slots;
   Quotas::MemberPtr quota;  // null: none
   std::shared_ptr<metrics::PoolBlock> metrics;

@@ -100,6 +100,7 @@ class Worker {
   void add_login_deadline(ClientId id, TimePoint deadline);
   void add_linger_deadline(ClientId id, TimePoint deadline);
   void add_backend_deadline(BackendId id, TimePoint deadline);
+  void add_session_deadline(ClientId id, TimePoint deadline);
   // PBKDF2 in the thread pool; BackConn::on_derived is called when it is done.
   void derive_in_background(BackendId id, const login::Derivation& work);
   void fail_waiters(PoolContext& pool, const wire::ErrorReport& report);
@@ -155,12 +156,14 @@ class Worker {
   bool settling_ = false;
   Deadlines logins_;  // in order: the time allowed is the same for all
   Deadlines lingers_;
-  struct BackendDeadline {
+  template <class Id>
+  struct Deadline {
     TimePoint at;
-    BackendId id;
-    bool operator<(const BackendDeadline& other) const { return at > other.at; }
+    Id id;
+    bool operator<(const Deadline& other) const { return at > other.at; }
   };
-  std::priority_queue<BackendDeadline> backend_deadlines_;
+  std::priority_queue<Deadline<BackendId>> backend_deadlines_;
+  std::priority_queue<Deadline<ClientId>> session_deadlines_;
   TimePoint next_housekeeping_ = never;
   bool draining_ = false;
   std::function<void()> drained_;

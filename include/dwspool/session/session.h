@@ -72,6 +72,40 @@ struct SessionContext {
   WelcomeCache& welcome;
 };
 
+// default_transaction_read_only, which DWS does not have in a session: see stand_in.cpp.
+struct ReadOnly {
+  bool on = false;
+  bool by_startup = false;  // what RESET goes back to
+  // A READ ONLY transaction of dwspool's own around one request of the client's.
+  enum class Block : std::uint8_t { none, open, closing };
+  Block block = Block::none;
+  // Of the batch that is being sent, as far as messages of the extended protocol say so:
+  bool begun = false;        // it has begun a transaction
+  bool ended = false;        // it has ended one, and not begun another
+  bool begin_bound = false;  // a BEGIN will be executed that shall be READ ONLY
+};
+
+// What a session was when it was last at rest, so that it can be that again and what its client
+// has said since can be said once more (ReplayedSession). Kept in change only: taking a mark
+// copies two pointers.
+struct SessionMark {
+  SettingsPtr wanted;
+  ReadOnly read_only;
+  ClientStatements::Journal statements;
+  bool unnamed_saved = false;
+  std::string unnamed;
+  SpecialPtr unnamed_special;
+  sql::Effects unnamed_effects;
+};
+
+// What a client waits for when a transaction is given up: see Session::give_up.
+struct OpenRequests {
+  std::size_t owed = 0;      // ReadyForQuery
+  bool unsynced = false;     // messages of the extended protocol without a Sync
+  bool error_told = false;   // the first of them has had its ErrorResponse already
+  bool transaction = false;  // the client believes in an open transaction
+};
+
 class Session {
  public:
   // `number` is unique among all sessions of the process, and not 0. `startup` are the settings
@@ -116,6 +150,36 @@ class Session {
   // left to do with it; null when there is none.
   Backend* part();
 
+  // --- For running again what was lost (ReplayedSession) ---
+
+  // Nothing is asked, owed or open: what comes next begins something new.
+  bool at_rest() const;
+  // Null ends it. Precondition: at_rest(). The mark outlives its use here.
+  void keep_mark(SessionMark* mark);
+  // Goes back to the mark, which stays. The backend must have been left before (part(), or it is
+  // lost); what the client was told of the server's parameters stays as well.
+  void rewind();
+  // The client is told that what it waits for has failed. `statements`: the names that it knows
+  // (see statements()); precondition: rewind() before.
+  void give_up(const OpenRequests& open, const wire::ErrorReport& report,
+               std::unique_ptr<ClientStatements> statements, Output& out);
+  // What can be said about what was sent to the backend, were it lost now. Precondition:
+  // attached().
+  retry::LostWork lost_work() const;
+  // Whether it was sent in an explicit transaction. Precondition: attached().
+  bool in_transaction() const;
+  // The names that are settled: what of them stands whatever becomes of the transaction.
+  std::unique_ptr<ClientStatements> settled_statements() const;
+  // The text that was prepared under this name; null when there is none that is known.
+  const PreparedStatement* statement(std::string_view name) const;
+  // With a mark, a loss that the session itself finds (a FATAL, a stream out of step) is not told
+  // to the client at once: here is the cause, and on_backend_lost is still to be called, or
+  // part() and rewind(). Null when there is none.
+  const std::string* found_loss() const { return found_loss_.get(); }
+  bool streams_to_client() const { return server_stream_left_ > 0 && !server_stream_own_; }
+  const ReportedPtr& told() const { return told_; }
+  const SessionConfig& config() const { return context_->config; }
+
   SessionState state() const { return state_; }
   bool attached() const { return backend_ != nullptr; }
   // Whether the backend works for this client at the moment, so that a cancel has a target.
@@ -128,6 +192,7 @@ class Session {
   std::size_t client_bytes_wanted() const { return client_wanted_; }
   std::size_t server_bytes_wanted() const { return server_wanted_; }
   const SettingsPtr& wanted_settings() const { return wanted_; }
+  const Backend* backend() const { return backend_; }
 
  private:
   // Portals of special statements, and what will be refused.
@@ -138,15 +203,24 @@ class Session {
     Fifo<std::string> refused;
   };
 
-  // session.cpp: life cycle
+  enum class Sent : std::uint8_t {
+    nothing,
+    begin,  // nothing but BEGIN
+    work,
+  };
+
+  // session.cpp, rewinding.cpp: life cycle
   Next begin_sync(Output& out);
   Next finish_sync(Output& out);
   Next finish_attach(Output& out);
   void send_welcome(Output& out);
   Next release();
   bool can_release() const;
+  void note_temporary_objects(Backend& left) const;
   Next fail_request(const wire::ErrorReport& report, Output& out);
   Next fatal(const wire::ErrorReport& report, Output& out);
+  void answer_open(std::size_t owed, bool unsynced, bool error_told,
+                   const wire::ErrorReport& report, Output& out);
   Next protocol_violation(std::string_view what, Output& out);
   void set_told(ReportedPtr reported);
   void pin(std::uint32_t effects, Output& out);
@@ -165,13 +239,29 @@ class Session {
   void track_changes(const sql::Statement& statement, sql::Effects& effects);
   void send_change(SettingChange change);
   std::uint64_t next_request() const;
+  void note_sent(sql::Effects effects);
   void drop_unnamed();
+  void save_unnamed();
+  ClientStatements& statements();
   std::uint64_t substitute_reset(const sql::Statement& statement, std::string& sql) const;
   void flush_deferred_begin(bool simple_follows, Output& out);
   bool waits_for_answer() const;
   void forward(std::string_view bytes, Output& out) { out.to_server.add(bytes); }
   void push(ReplyKind kind, bool own = false, std::uint64_t tag = 0);
   void push(const Reply& reply) { backend_->replies.push(reply); }
+
+  // stand_in.cpp: what DWS does not do, done in its place
+  std::optional<Next> stand_in(const sql::Statement& statement, Output& out);
+  Next discard_all(Output& out);
+  bool set_read_only(const sql::Statement& statement, Output& out);
+  std::optional<Next> guard_read_only(const sql::Statement& statement, Output& out);
+  void adopt_dialect();
+  void guard_bind(sql::Effects effects, Output& out);
+  void guard_execute(Output& out);
+  void open_read_only_block(Output& out);
+  void close_read_only_block(wire::TxStatus status, Output& out);
+  void send_own_statement(std::string_view sql, bool begin, Output& out);
+  void refuse_query(std::string_view message, std::string_view hint, Output& out);
 
   // extended_messages.cpp: Parse, Bind, Describe, Execute, Close, Sync
   Next on_extended(const wire::Frame& frame, Output& out, bool& consumed);
@@ -215,6 +305,7 @@ class Session {
   // server_messages.cpp: from the backend
   Next on_server_frame(const wire::Frame& frame, Output& out);
   Next on_error_response(const wire::Frame& frame, Output& out);
+  Next find_loss(std::string_view cause, Output& out);
   Next on_ready_for_query(const wire::Frame& frame, Output& out);
   Next on_parameter_status(const wire::Frame& frame, Output& out);
   void watch_command(std::string_view tag);
@@ -223,7 +314,7 @@ class Session {
   void pass_error(const wire::Frame& frame, const wire::ErrorFields& fields, Output& out);
   std::uint32_t drop_replies();
   void on_transaction_end();
-  void carry_reported();
+  void carry_reported(const std::vector<SettingChange>& followed);
   void carry_changes(const std::vector<SettingChange>& changes);
   void bind_settings();
   void forget_statements();
@@ -249,11 +340,12 @@ class Session {
   bool may_have_committed_ = false;  // something that can commit was sent in this transaction
   bool chained_ = false;             // ... and perhaps did, since a transaction is open again
   bool may_commit_by_name_ = false;  // a prepared statement that is not followed can do so
-  bool work_sent_ = false;           // something was sent since the last transaction boundary
+  Sent sent_ = Sent::nothing;        // since the last transaction boundary
   bool session_ended_ = false;       // session state is lost: 57P01 at the next message
   bool watch_tags_ = false;
   bool discarded_ = false;   // DISCARD ALL was done in the present request
   bool ready_held_ = false;  // its ReadyForQuery waits for the start-up settings
+  ReadOnly read_only_;
   bool server_stream_own_ = false;
   bool client_stream_dropped_ = false;
   std::uint8_t sync_pending_ = 0;
@@ -275,6 +367,8 @@ class Session {
   sql::Effects unnamed_effects_;
   ReportedPtr reported_mark_;  // the backend's report when this session's changes began
   std::unique_ptr<wire::ErrorReport> failure_;  // answers the next request
+  SessionMark* mark_ = nullptr;
+  std::unique_ptr<std::string> found_loss_;
   std::unique_ptr<ClientStatements> statements_;
   std::unique_ptr<SettingChanges> setting_changes_;
   std::unique_ptr<Specials> specials_;

@@ -24,6 +24,7 @@ inline constexpr std::string_view invalid_catalog_name = "3D000";
 inline constexpr std::string_view duplicate_prepared_statement = "42P05";
 inline constexpr std::string_view invalid_cursor_name = "34000";
 inline constexpr std::string_view too_many_connections = "53300";
+inline constexpr std::string_view serialization_failure = "40001";
 inline constexpr std::string_view query_canceled = "57014";
 inline constexpr std::string_view admin_shutdown = "57P01";
 inline constexpr std::string_view cannot_connect_now = "57P03";

@@ -250,6 +250,9 @@ TEST_CASE("the nearest knob wins") {
       "  server_lifetime: 1s\n"
       "  defer_begin: false\n"
       "  max_prepared_statements: 1\n"
+      "  replay: off\n"
+      "  replay_deadline: 30s\n"
+      "  replay_attempts: 2\n"
       "databases:\n"
       "  app: {pool_size: 2, queue_timeout: 2min, server_lifetime: 2s, defer_begin: true}\n"
       "users:\n"
@@ -268,6 +271,9 @@ TEST_CASE("the nearest knob wins") {
   CHECK(bare.server_lifetime == 1s);
   CHECK_FALSE(bare.defer_begin);
   CHECK(bare.max_prepared_statements == 1);
+  CHECK(bare.replay == ReplayLevel::off);
+  CHECK(bare.replay_deadline == 30s);
+  CHECK(bare.replay_attempts == 2);
   const PoolSettings eve = config.pool_settings(app, config.find_user("eve"));
   CHECK(eve.size == 2);
   CHECK(eve.queue_timeout == 2min);
