@@ -63,6 +63,10 @@ void read_pin_on(Section& section, PoolOptions& options) {
 
 }  // namespace
 
+void read_limit(Section& section, std::string_view key, std::uint32_t& limit) {
+  section.number(key, {0, 1000000}, limit);
+}
+
 void read_pool_options(Section& section, PoolOptions& options) {
   const DurationRange wait{shortest_time, longest_time, true};
   section.choice("pool_mode", pool_modes, options.mode);

@@ -91,6 +91,12 @@ std::optional<Route> make_route(const config::Config& config, const std::string&
                        ? database
                        : route.cluster->database;
   route.settings = config.pool_settings(*entry, user_entry);
+  const auto limit = [&](std::string_view kind, const std::string& name, std::uint32_t most) {
+    if (most > 0) route.quotas.push_back({std::string(kind) + '\0' + name, most});
+  };
+  limit("cluster", route.cluster->name, route.cluster->max_connections);
+  limit("database", database, entry->max_connections);
+  if (user_entry != nullptr) limit("user", route.user, user_entry->max_connections);
   route.target = entry->target.value_or(Target::read_write);
   route.account = account_name(*route.cluster, route.user, route.password);
   const bool own_knobs = user_entry != nullptr && user_entry->pool != config::PoolOptions{};

@@ -70,6 +70,14 @@ struct Refusal {
   friend bool operator==(const Refusal&, const Refusal&) = default;
 };
 
+// Coordinators that are found in pgxc_node.
+struct Discovery {
+  bool enabled = false;
+  Duration interval = std::chrono::seconds{30};
+  // Where a coordinator can be reached, by the address that pgxc_node has for it.
+  std::vector<std::pair<Coordinator, Coordinator>> address_map;
+};
+
 struct Cluster {
   std::string name;
   std::vector<Coordinator> coordinators;                // not empty
@@ -80,8 +88,11 @@ struct Cluster {
   Balance balance = Balance::least_connections;
   Duration warm_up = std::chrono::seconds{5};           // 0: none
   std::optional<std::uint32_t> connect_rate;            // per second and host; 0: any
+  std::uint32_t max_connections = 0;                    // of all pools; 0: any number
+  std::uint32_t max_host_connections = 0;               // the same for each host
   Duration max_standby_lag = std::chrono::seconds{10};  // 0: any
   Probing probing;
+  Discovery discovery;
   std::vector<Refusal> refusals;  // replay.refusals
   // From `conninfo:`; used by databases and users that name none of their own.
   std::string database;
@@ -136,7 +147,9 @@ struct Database {
   std::string backend_database;  // empty: the name that the client asked for
   std::string backend_user;      // not empty: all clients of this database log in as it
   std::optional<Secret> backend_password;
-  std::optional<Target> target;  // else read_write
+  std::optional<Target> target;       // else read_write
+  std::uint32_t max_connections = 0;  // of all its pools; 0: any number
+  std::uint32_t max_clients = 0;      // 0: any number
   PoolOptions pool;
 };
 
@@ -149,6 +162,8 @@ struct User {
   auth::UserSecret secret;                 // what the client must prove to know
   std::string backend_user;                // empty: the client's own name
   std::optional<Secret> backend_password;  // else a plain `secret`, else the cluster's
+  std::uint32_t max_connections = 0;       // of all its pools; 0: any number
+  std::uint32_t max_clients = 0;           // 0: any number
   PoolOptions pool;
 };
 

@@ -239,6 +239,12 @@ TEST_CASE("clusters") {
       {with_cluster("{coordinators: [cn1], balance: fair}"),
        "1: clusters.main.balance: expected least_connections, round_robin, random_two or priority, "
        "found 'fair'"},
+      {with_cluster("{coordinators: [cn1], discovery: {}}"),
+       "1: clusters.main.discovery: needs 'probe' with a user: it asks for pgxc_node, and what is "
+       "found is probed"},
+      {with_cluster("{coordinators: [cn1], discovery: {address_map: [{from: a}]}}"),
+       "1: clusters.main.discovery.address_map[0]: needs 'from', the address in pgxc_node, and "
+       "'to', where it is reached"},
       {with_cluster("{coordinators: [cn1], probe: {user: a}}"),
        "1: clusters.main.probe: has a 'user', but no 'database' that it connects to"},
       {with_cluster("{coordinators: [cn1], probe: {password: s3cret}}"),
