@@ -309,7 +309,8 @@ void BackConn::take_back(bool abandoned) {
   Worker& worker = worker_;
   make_way();
   if (broken_ || core_.retire || cancel_lost_ || !may_be_lent() ||
-      pool_.cluster->take_shed(host_, pool_.route.target)) {
+      pool_.cluster->take_shed(host_, pool_.route.target) ||
+      (pool_.quota && pool_.quota->take_yield())) {
     pool_.pool.on_lost(slot_, worker.now());
     worker.touch(pool_);
     worker.remove_backend(id_);

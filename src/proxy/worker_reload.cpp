@@ -15,6 +15,8 @@ void Worker::divide_minimum(Route& route) const {
 // The pool's key, once it is known which cluster it is: one that has changed is another one.
 std::string Worker::key_of(Route& route) const {
   route.pool_key += '\0' + std::to_string(clusters_[route.cluster_index]->number());
+  // What it shares with others is settled when it is made.
+  for (const QuotaRule& rule : route.quotas) route.pool_key += '\0' + rule.name;
   return route.pool_key;
 }
 
@@ -38,6 +40,7 @@ void Worker::reconfigure(std::shared_ptr<const config::Config> config, Clusters 
 
 void Worker::reconfigure_pool(PoolContext& pool, Route route) {
   divide_minimum(route);
+  hub_.quotas.change(route.quotas);
   pool.reconfigure(config_, std::move(route), now());
   const config::PoolSettings& settings = pool.route.settings;
   announce_free_slot(pool.key(), pool.slots->set_limits(settings.size, settings.reserve_size));

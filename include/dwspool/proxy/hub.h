@@ -25,6 +25,7 @@
 #include "dwspool/proxy/cancel_registry.h"
 #include "dwspool/proxy/cluster_state.h"
 #include "dwspool/proxy/gates.h"
+#include "dwspool/proxy/quotas.h"
 #include "dwspool/proxy/slot_ledger.h"
 #include "dwspool/proxy/statistics.h"
 
@@ -106,6 +107,8 @@ struct Hub {
   std::string mock_secret;  // random; makes the challenges of unknown users
   SlotLedger slots;
   Clusters clusters;  // in the order of the configuration; the first worker's, once it runs
+  Quotas quotas;
+  ClientCounts client_counts;  // by database and user
   CancelRegistry cancels;
   Credentials credentials;
   std::atomic<std::uint32_t> clients{0};  // logged in or on the way

@@ -7,6 +7,7 @@
 #include <optional>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "dwspool/base/secret.h"
 
@@ -17,6 +18,7 @@
 #include "dwspool/session/replayed_session.h"
 
 #include "dwspool/proxy/cluster_state.h"
+#include "dwspool/proxy/quotas.h"
 #include "dwspool/proxy/slot_ledger.h"
 
 namespace dwspool::proxy {
@@ -30,6 +32,7 @@ struct Route {
   std::optional<Secret> password;
   Target target = Target::read_write;
   config::PoolSettings settings;
+  std::vector<QuotaRule> quotas;  // that it shares with other pools
   // The lock-out guard's name for this user on this cluster, its password included.
   std::string account;
   // Names the pool. Clients with the same key share backends: same database, same account, and
@@ -77,6 +80,7 @@ struct PoolContext {
   pool::Pool pool;
   std::shared_ptr<SharedSessions> sessions;
   std::shared_ptr<SlotAccount> slots;
+  Quotas::MemberPtr quota;  // null: none
   std::shared_ptr<metrics::PoolBlock> metrics;
   std::shared_ptr<ClusterState> cluster;
   // Why the last backend could not be opened; for the DETAIL of those who wait in vain.
