@@ -15,6 +15,14 @@ namespace {
 
 namespace be = wire::backend;
 
+// Whether a server that reports this writes, so that its 25006 is what the client has asked for.
+bool writes(const ReportedSet& told, const SettingSet& wanted) {
+  const std::string* standby = told.find("in_hot_standby");
+  const std::string* read_only = told.find("default_transaction_read_only");
+  if (standby == nullptr || read_only == nullptr || *standby != "off") return false;
+  return *read_only == "off" || wanted.find("default_transaction_read_only") != nullptr;
+}
+
 bool counts_as_completed(char type) {
   return type == be::command_complete || type == be::empty_query_response ||
          type == be::portal_suspended;
@@ -30,7 +38,10 @@ retry::Failure ReplayedSession::failure_of(const wire::ErrorFields& fields) cons
     case retry::ErrorMeaning::doubtful:
       return retry::Failure::doubtful;
     case retry::ErrorMeaning::read_only:
-      return replay_->options.needs_primary ? retry::Failure::read_only : retry::Failure::none;
+      return replay_->options.needs_primary && dialect_ != Dialect::dws &&
+                     !writes(*session_.told(), *session_.wanted_settings())
+                 ? retry::Failure::read_only
+                 : retry::Failure::none;
     case retry::ErrorMeaning::ordinary:
       break;
   }
