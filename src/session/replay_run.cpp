@@ -417,7 +417,8 @@ Next ReplayedSession::give_up_on_mismatch(Next next, Output& out, TimePoint now)
   if (cancelled_) return give_up(canceled_report(), "canceled", next, out, now);
   wire::ErrorReport report;
   report.detail = run_->cause;
-  if (run_->in_transaction) {
+  // A COMMIT on its way is no part of the transaction any more; what was answered before it is.
+  if (run_->in_transaction || !recording_->transcript.units().empty()) {
     report.sqlstate = wire::sqlstate::serialization_failure;
     report.message =
         "the transaction was lost and run again, with other results than the application has seen";
