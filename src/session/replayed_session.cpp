@@ -74,6 +74,7 @@ void ReplayedSession::end_recording() {
   }
   done.log.clear();
   done.held.clear();
+  done.unrepeatable = false;
   done.transcript.clear();
   done.mark.wanted.reset();
   done.mark.statements.clear();
@@ -112,6 +113,8 @@ Next ReplayedSession::record(std::string_view& in, Output& out) {
   const std::size_t mark = out.to_client.size();
   const std::uint32_t errors = out.errors;
   const Next next = session_.on_client(in, out);
+  // What is held comes in front of what is answered here.
+  if (out.to_client.size() != mark || next == Next::close) let_go(out, mark);
   if (session_.at_rest()) {
     end_recording();  // it was answered without a backend
     return next;
@@ -223,6 +226,10 @@ void ReplayedSession::observe_frames(std::string_view bytes) {
     const wire::FrameView view = wire::peek_frame(bytes);
     if (view.status == wire::FrameStatus::complete) {
       const wire::Frame frame = wire::take_frame(bytes, view);
+      if (frame.type == wire::backend::error_response &&
+          !comes_again(wire::read_error(frame.body()))) {
+        recording_->unrepeatable = true;
+      }
       transcript.add(frame.type, frame.body());
     } else {
       transcript.begin_large(view.type, bytes.substr(wire::header_size), view.total - bytes.size());
