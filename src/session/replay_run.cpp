@@ -241,27 +241,6 @@ Next ReplayedSession::pump(Output& out, TimePoint now) {
   return Next::need_input;
 }
 
-// What is over and answered, with no transaction open behind it, is not to be run once more when
-// what comes behind it fails.
-void ReplayedSession::forget_finished() {
-  Run& run = *run_;
-  Recording& recording = *recording_;
-  const bool answered = run.again.units().size() == run.units_fed && run.again.between_units() &&
-                        recording.transcript.units().size() <= run.units_fed &&
-                        recording.transcript.between_units();
-  if (!answered || run.fed == recording.log.size() || !session_.at_rest()) return;
-  recording.log.erase(0, run.fed);
-  replay_->memory -= run.fed;
-  recording.transcript.clear();
-  recording.unrepeatable = false;
-  session_.keep_mark(&recording.mark);
-  run.must_read -= std::min(run.must_read, run.fed);
-  run.fed = run.units_fed = 0;
-  run.again.clear();
-  run.in_transaction = false;
-  run.statements = session_.settled_statements();
-}
-
 // --- Comparing
 // ------------------------------------------------------------------------------------
 
