@@ -2,6 +2,7 @@
 #include "dwspool/proxy/front_conn.h"
 
 #include <cstring>
+#include <utility>
 
 #include "dwspool/base/text.h"
 
@@ -336,6 +337,7 @@ void FrontConn::tally() {
     for (std::size_t i = 0; i < metrics::pin_reasons; ++i) {
       if ((out.pins & (first_reason << i)) == 0) continue;
       worker_.metrics().pins[i].add();
+      if (std::exchange(pin_logged_, true)) continue;  // once is enough
       worker_.hub().log.write_limited(
           LogLevel::info, "client.pinned",
           "the session stays with its backend until it ends or takes this back",

@@ -66,6 +66,7 @@ void ReplayedSession::begin_recording() {
 
 void ReplayedSession::end_recording() {
   Recording& done = *recording_;
+  effort_.reset();
   session_.keep_mark(nullptr);
   replay_->memory -= done.log.size();
   if (done.log.capacity() > kept_capacity || replay_->spare.size() >= max_spare) {
@@ -191,6 +192,7 @@ Next ReplayedSession::on_server(std::string_view& in, Output& out, TimePoint now
   }
   if (out.errors == errors && session_.at_rest() && !session_.found_loss()) {
     // By far the most frequent: all is answered.
+    end_effort(out);
     let_go(out, mark);
     end_recording();
     return next;
@@ -198,6 +200,7 @@ Next ReplayedSession::on_server(std::string_view& in, Output& out, TimePoint now
   if (out.errors != errors) {
     if (const auto taken = take_error(out, mark, now)) return *taken;
   }
+  if (out.queries != queries) end_effort(out);
   if (session_.at_rest() && !session_.found_loss()) {
     let_go(out, mark);
     end_recording();
@@ -228,6 +231,13 @@ Next ReplayedSession::take_found_loss(Next next, Output& out, TimePoint now) {
 Next ReplayedSession::on_backend_lost(std::string_view cause, Output& out, TimePoint now) {
   if (!recording_) return session_.on_backend_lost(cause, out);
   return on_loss(std::string(cause), false, out, now);
+}
+
+// The answer has come for which something was run again.
+void ReplayedSession::end_effort(Output& out) {
+  if (!effort_) return;
+  out.replays.push_back(std::move(effort_->note));
+  effort_.reset();
 }
 
 // The client is being told what stands behind `mark`.

@@ -75,7 +75,7 @@ enum class OpenFailure : std::uint8_t {
 std::string_view to_string(OpenFailure failure);
 
 // Reasons that bind a session to its backend; the names are those of the label.
-inline constexpr std::size_t pin_reasons = 10;
+inline constexpr std::size_t pin_reasons = 11;
 std::string_view pin_reason_name(std::size_t index);
 
 // One worker.

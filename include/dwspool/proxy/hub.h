@@ -21,6 +21,7 @@
 
 #include "dwspool/proxy/cancel_registry.h"
 #include "dwspool/proxy/cluster_state.h"
+#include "dwspool/proxy/quotas.h"
 #include "dwspool/proxy/slot_ledger.h"
 
 namespace dwspool::proxy {
@@ -68,6 +69,8 @@ struct Hub {
   metrics::Registry& metrics;
   std::string mock_secret;  // random; makes the challenges of unknown users
   SlotLedger slots;
+  Quotas quotas;
+  ClientCounts client_counts;                           // by database and user
   std::vector<std::unique_ptr<ClusterState>> clusters;  // in the order of the configuration
   CancelRegistry cancels;
   Credentials credentials;
