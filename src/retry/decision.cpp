@@ -175,6 +175,38 @@ std::string_view to_string(Refusal refusal) {
       return "copy";
     case Refusal::forwarded:
       return "forwarded";
+    case Refusal::pinned:
+      return "pinned";
+    case Refusal::unproven:
+      return "unproven";
+  }
+  return "?";
+}
+
+std::string_view to_string(ReplayResult result) {
+  switch (result) {
+    case ReplayResult::masked:
+      return "masked";
+    case ReplayResult::refused:
+      return "refused";
+    case ReplayResult::mismatch:
+      return "mismatch";
+    case ReplayResult::deadline:
+      return "deadline";
+    case ReplayResult::attempts:
+      return "attempts";
+    case ReplayResult::canceled:
+      return "canceled";
+    case ReplayResult::not_read:
+      return "not_read";
+    case ReplayResult::no_backend:
+      return "no_backend";
+    case ReplayResult::lost_again:
+      return "lost_again";
+    case ReplayResult::refused_again:
+      return "refused_again";
+    case ReplayResult::in_doubt:
+      return "in_doubt";
   }
   return "?";
 }

@@ -15,6 +15,7 @@ namespace dwspool::session {
 namespace {
 
 namespace be = wire::backend;
+using retry::ReplayResult;
 
 constexpr std::uint32_t null_value = 0xFFFFFFFF;  // the length of a value that is none
 
@@ -59,9 +60,10 @@ Next ReplayedSession::try_again(bool lost, Next next, Output& out, TimePoint now
   next = leave_backend(next, lost);
   rewind();
   if (passes_on()) recording_->transcript = std::move(run.again);  // it knows that much more now
-  if (!run.dormant && now >= run.ends) return give_up(run.report, "deadline", next, out, now);
+  if (!run.dormant && now >= run.ends)
+    return give_up(run.report, ReplayResult::deadline, next, out, now);
   if (run.losses > replay_->options.attempts) {
-    return give_up(run.report, "attempts", next, out, now);
+    return give_up(run.report, ReplayResult::attempts, next, out, now);
   }
   run.again.clear();
   run.fed = run.units_fed = 0;
@@ -110,7 +112,7 @@ Next ReplayedSession::on_client_in_run(bool has_input, Output& out, TimePoint no
 Next ReplayedSession::on_timer_in_run(Output& out, TimePoint now) {
   if (now >= run_->ends) {
     const Next next = leave_backend(Next::need_input, false);
-    return give_up(run_->report, "deadline", next, out, now);
+    return give_up(run_->report, ReplayResult::deadline, next, out, now);
   }
   return on_client_in_run(false, out, now);
 }
@@ -118,9 +120,9 @@ Next ReplayedSession::on_timer_in_run(Output& out, TimePoint now) {
 // --- Proof that what is run again only reads -----------------------------------------------------
 
 // The functions and relations of what must have only read. Nothing: it cannot be proven.
-retry::CatalogNames ReplayedSession::names_to_prove() const {
+retry::CatalogNames ReplayedSession::names_in_log(std::size_t size) const {
   retry::CatalogNames names;
-  for (const retry::UnitTexts& unit : texts_of_log(run_->must_read)) {
+  for (const retry::UnitTexts& unit : texts_of_log(size)) {
     for (const std::optional<std::string>& text : unit.texts) {
       if (!text) continue;  // then it was not allowed in the first place
       const retry::TextFacts facts = retry::understand(*text);
@@ -146,13 +148,13 @@ bool ReplayedSession::prove(Next& next, Output& out, TimePoint now) {
   if (run_->must_read == 0) return true;
   retry::CatalogNames missing;
   const std::optional<bool> harmless =
-      replay_->catalog.harmless(catalog_scope(), names_to_prove(), now, missing);
+      replay_->catalog.harmless(catalog_scope(), names_in_log(run_->must_read), now, missing);
   if (harmless && *harmless) {
     run_->must_read = 0;
     return true;
   }
   if (harmless || run_->asked) {
-    next = give_up(run_->report, "not_read", next, out, now);
+    next = give_up(run_->report, ReplayResult::not_read, next, out, now);
     return false;
   }
   std::string bytes;
@@ -298,6 +300,12 @@ Next ReplayedSession::compare(Output& out, std::size_t mark, Next next, TimePoin
   out.to_client.for_each_from(mark, [&](std::string_view bytes) { pieces.push_back(bytes); });
   out.to_client.truncate(mark);
   std::optional<std::size_t> live_from;
+  std::size_t large_left = run_->again.large_left();
+  for (const std::string_view bytes : pieces) {
+    const std::size_t rest = std::min(large_left, bytes.size());
+    large_left -= rest;
+    out.count_answers(bytes.substr(rest), false);
+  }
   for (std::string_view bytes : pieces) {
     if (phase_ == Phase::asking) {
       next = hear_catalog(bytes, next, out, now);
@@ -307,6 +315,7 @@ Next ReplayedSession::compare(Output& out, std::size_t mark, Next next, TimePoin
     while (!bytes.empty()) {
       if (phase_ == Phase::live) {
         if (!live_from) live_from = out.to_client.size();
+        out.count_answers(bytes, true);
         out.to_client.add(bytes);
         break;
       }
@@ -347,6 +356,7 @@ Next ReplayedSession::compare(Output& out, std::size_t mark, Next next, TimePoin
         if (frame.type == be::error_response && !comes_again(wire::read_error(frame.body()))) {
           recording_->unrepeatable = true;
         }
+        out.count_answers(frame.bytes, true);
         out.to_client.add(frame.bytes);
       }
       if (caught_up()) finish_run(out, now);
@@ -397,11 +407,11 @@ std::optional<Next> ReplayedSession::take_error_again(const wire::Frame& frame, 
       return try_again(false, next, out, now);
     case retry::Verdict::unknown_outcome:
       return give_up(retry::describe(retry::Outcome::in_doubt, retry::said_by_server(fields)),
-                     "in_doubt", next, out, now);
+                     ReplayResult::in_doubt, next, out, now);
     case retry::Verdict::pass:
       break;
   }
-  return give_up(run_->report, "refused_again", next, out, now);
+  return give_up(run_->report, ReplayResult::refused_again, next, out, now);
 }
 
 // --- The end
@@ -417,7 +427,8 @@ void ReplayedSession::finish_run(Output& out, TimePoint now) {
   out.to_client.copy(bytes);
   ReplayNote note;
   note.failure = run_->failure;
-  note.result = "masked";
+  note.result = ReplayResult::masked;
+  note.statement = run_->statement;
   note.losses = run_->losses;
   note.refusals = run_->refusals;
   note.took = now - run_->started;
@@ -431,7 +442,7 @@ void ReplayedSession::finish_run(Output& out, TimePoint now) {
 
 Next ReplayedSession::give_up_on_mismatch(Next next, Output& out, TimePoint now) {
   run_->again.clear();  // nothing of it was told to anybody
-  if (cancelled_) return give_up(canceled_report(), "canceled", next, out, now);
+  if (cancelled_) return give_up(canceled_report(), ReplayResult::canceled, next, out, now);
   wire::ErrorReport report;
   report.detail = run_->cause;
   // A COMMIT on its way is no part of the transaction any more; what was answered before it is.
@@ -447,11 +458,11 @@ Next ReplayedSession::give_up_on_mismatch(Next next, Output& out, TimePoint now)
         "is not the same any more";
     report.hint = "Run the query again.";
   }
-  return give_up(std::move(report), "mismatch", next, out, now);
+  return give_up(std::move(report), ReplayResult::mismatch, next, out, now);
 }
 
-Next ReplayedSession::give_up(wire::ErrorReport report, std::string_view result, Next next,
-                              Output& out, TimePoint now) {
+Next ReplayedSession::give_up(wire::ErrorReport report, ReplayResult result, Next next, Output& out,
+                              TimePoint now) {
   next = leave_backend(next, false);
   OpenRequests open = open_requests();
   // Who does not ask for anything at the moment has a transaction that is surely lost, or was run
@@ -463,6 +474,7 @@ Next ReplayedSession::give_up(wire::ErrorReport report, std::string_view result,
   ReplayNote note;
   note.failure = run_->failure;
   note.result = result;
+  note.statement = run_->statement;
   note.losses = run_->losses;
   note.refusals = run_->refusals;
   note.took = now - run_->started;
@@ -487,7 +499,7 @@ Next ReplayedSession::on_acquire_failed(const wire::ErrorReport& report, Output&
   if (phase_ == Phase::live) return session_.on_acquire_failed(report, out);
   wire::ErrorReport told = run_->report;
   told.detail = report.message + (told.detail.empty() ? "" : ". Before that: " + told.detail);
-  return give_up(std::move(told), "no_backend", Next::need_input, out, now);
+  return give_up(std::move(told), ReplayResult::no_backend, Next::need_input, out, now);
 }
 
 Next ReplayedSession::on_cancel_while_waiting(Output& out, TimePoint now) {
@@ -495,8 +507,8 @@ Next ReplayedSession::on_cancel_while_waiting(Output& out, TimePoint now) {
   // What may have taken effect did not fail because somebody wished so.
   const bool doubtful = run_->must_read > 0 &&
                         run_->report.sqlstate == wire::sqlstate::transaction_resolution_unknown;
-  return give_up(doubtful ? run_->report : canceled_report(), "canceled", Next::need_input, out,
-                 now);
+  return give_up(doubtful ? run_->report : canceled_report(), ReplayResult::canceled,
+                 Next::need_input, out, now);
 }
 
 }  // namespace dwspool::session
