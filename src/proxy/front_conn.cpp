@@ -332,6 +332,9 @@ void FrontConn::tally() {
   if (out.errors > 0) {
     worker_.metrics().errors[metrics::WorkerBlock::error_index(out.error_class)].add(out.errors);
   }
+  if (!out.replays.empty() || out.sample || out.unprotected != retry::Refusal::none) {
+    tally_replays();
+  }
   if (out.pins != 0) {
     static constexpr auto first_reason = static_cast<std::uint32_t>(sql::Effect::changes_setting);
     for (std::size_t i = 0; i < metrics::pin_reasons; ++i) {

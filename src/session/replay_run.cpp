@@ -15,6 +15,7 @@ namespace dwspool::session {
 namespace {
 
 namespace be = wire::backend;
+using retry::ReplayResult;
 
 constexpr std::uint32_t null_value = 0xFFFFFFFF;  // the length of a value that is none
 
@@ -57,11 +58,12 @@ Next ReplayedSession::try_again(bool lost, Next next, Output& out, TimePoint now
     ++run.refusals;
   }
   next = leave_backend(next, lost);
-  session_.rewind();
+  rewind();
   if (passes_on()) recording_->transcript = std::move(run.again);  // it knows that much more now
-  if (!run.dormant && now >= run.ends) return give_up(run.report, "deadline", next, out, now);
+  if (!run.dormant && now >= run.ends)
+    return give_up(run.report, ReplayResult::deadline, next, out, now);
   if (run.losses > replay_->options.attempts) {
-    return give_up(run.report, "attempts", next, out, now);
+    return give_up(run.report, ReplayResult::attempts, next, out, now);
   }
   run.again.clear();
   run.fed = run.units_fed = 0;
@@ -83,6 +85,14 @@ Next ReplayedSession::leave_backend(Next next, bool retire) {
   return Next::release;
 }
 
+void ReplayedSession::rewind() {
+  if (!replay_->safeties.rewinds) {
+    recording_->mark.wanted = session_.wanted_settings();
+    recording_->mark.statements.clear();
+  }
+  session_.rewind();
+}
+
 Next ReplayedSession::on_client_in_run(bool has_input, Output& out, TimePoint now) {
   Run& run = *run_;
   if (run.dormant) {
@@ -102,7 +112,7 @@ Next ReplayedSession::on_client_in_run(bool has_input, Output& out, TimePoint no
 Next ReplayedSession::on_timer_in_run(Output& out, TimePoint now) {
   if (now >= run_->ends) {
     const Next next = leave_backend(Next::need_input, false);
-    return give_up(run_->report, "deadline", next, out, now);
+    return give_up(run_->report, ReplayResult::deadline, next, out, now);
   }
   return on_client_in_run(false, out, now);
 }
@@ -110,9 +120,9 @@ Next ReplayedSession::on_timer_in_run(Output& out, TimePoint now) {
 // --- Proof that what is run again only reads -----------------------------------------------------
 
 // The functions and relations of what must have only read. Nothing: it cannot be proven.
-retry::CatalogNames ReplayedSession::names_to_prove() const {
+retry::CatalogNames ReplayedSession::names_in_log(std::size_t size) const {
   retry::CatalogNames names;
-  for (const retry::UnitTexts& unit : texts_of_log(run_->must_read)) {
+  for (const retry::UnitTexts& unit : texts_of_log(size)) {
     for (const std::optional<std::string>& text : unit.texts) {
       if (!text) continue;  // then it was not allowed in the first place
       const retry::TextFacts facts = retry::understand(*text);
@@ -138,13 +148,13 @@ bool ReplayedSession::prove(Next& next, Output& out, TimePoint now) {
   if (run_->must_read == 0) return true;
   retry::CatalogNames missing;
   const std::optional<bool> harmless =
-      replay_->catalog.harmless(catalog_scope(), names_to_prove(), now, missing);
-  if (harmless && *harmless) return true;
+      replay_->catalog.harmless(catalog_scope(), names_in_log(run_->must_read), now, missing);
+  if (harmless && *harmless) {
+    run_->must_read = 0;
+    return true;
+  }
   if (harmless || run_->asked) {
-    const bool doubt =
-        run_->failure == retry::Failure::in_doubt || run_->failure == retry::Failure::doubtful;
-    next = give_up(doubt ? retry::describe(retry::Outcome::in_doubt, run_->cause) : run_->report,
-                   "not_read", next, out, now);
+    next = give_up(run_->report, ReplayResult::not_read, next, out, now);
     return false;
   }
   std::string bytes;
@@ -189,7 +199,7 @@ Next ReplayedSession::hear_catalog(std::string_view bytes, Next next, Output& ou
     run_->asked = true;
     phase_ = Phase::replaying;
     next = leave_backend(next, false);
-    session_.rewind();
+    rewind();
     return next;
   }
   return next;
@@ -202,6 +212,7 @@ Next ReplayedSession::hear_catalog(std::string_view bytes, Next next, Output& ou
 Next ReplayedSession::pump(Output& out, TimePoint now) {
   while (phase_ == Phase::replaying) {
     Run& run = *run_;
+    if (run.fed > 0) forget_finished();
     if (run.fed == 0) {
       Next next = Next::need_input;
       if (!prove(next, out, now)) return next;
@@ -270,6 +281,7 @@ bool ReplayedSession::same_unit(std::size_t i) const {
 
 // After a message: false when what has come again by now is not what the client was told.
 bool ReplayedSession::compare_last() {
+  if (!replay_->safeties.compares) return true;
   const retry::Transcript& told = recording_->transcript;
   const retry::Transcript& again = run_->again;
   const std::size_t units = again.units().size();
@@ -288,6 +300,12 @@ Next ReplayedSession::compare(Output& out, std::size_t mark, Next next, TimePoin
   out.to_client.for_each_from(mark, [&](std::string_view bytes) { pieces.push_back(bytes); });
   out.to_client.truncate(mark);
   std::optional<std::size_t> live_from;
+  std::size_t large_left = run_->again.large_left();
+  for (const std::string_view bytes : pieces) {
+    const std::size_t rest = std::min(large_left, bytes.size());
+    large_left -= rest;
+    out.count_answers(bytes.substr(rest), false);
+  }
   for (std::string_view bytes : pieces) {
     if (phase_ == Phase::asking) {
       next = hear_catalog(bytes, next, out, now);
@@ -297,6 +315,7 @@ Next ReplayedSession::compare(Output& out, std::size_t mark, Next next, TimePoin
     while (!bytes.empty()) {
       if (phase_ == Phase::live) {
         if (!live_from) live_from = out.to_client.size();
+        out.count_answers(bytes, true);
         out.to_client.add(bytes);
         break;
       }
@@ -334,6 +353,10 @@ Next ReplayedSession::compare(Output& out, std::size_t mark, Next next, TimePoin
       if (known) {
         if (!compare_last()) return give_up_on_mismatch(next, out, now);
       } else {
+        if (frame.type == be::error_response && !comes_again(wire::read_error(frame.body()))) {
+          recording_->unrepeatable = true;
+        }
+        out.count_answers(frame.bytes, true);
         out.to_client.add(frame.bytes);
       }
       if (caught_up()) finish_run(out, now);
@@ -372,19 +395,23 @@ std::optional<Next> ReplayedSession::take_error_again(const wire::Frame& frame, 
   }
   const retry::Transcript& again = run_->again;
   const retry::Decision decision = judge(failure, in_transaction, again, again.current().completed);
+  if (passes_on()) run_->in_transaction = in_transaction;
   switch (decision.verdict) {
     case retry::Verdict::replay_if_reads:
       run_->must_read = std::max(run_->must_read, run_->fed);
+      if (failure == retry::Failure::doubtful) {
+        run_->report = retry::describe(retry::Outcome::in_doubt, retry::said_by_server(fields));
+      }
       [[fallthrough]];
     case retry::Verdict::replay:
       return try_again(false, next, out, now);
     case retry::Verdict::unknown_outcome:
       return give_up(retry::describe(retry::Outcome::in_doubt, retry::said_by_server(fields)),
-                     "in_doubt", next, out, now);
+                     ReplayResult::in_doubt, next, out, now);
     case retry::Verdict::pass:
       break;
   }
-  return give_up(run_->report, "refused_again", next, out, now);
+  return give_up(run_->report, ReplayResult::refused_again, next, out, now);
 }
 
 // --- The end
@@ -400,7 +427,8 @@ void ReplayedSession::finish_run(Output& out, TimePoint now) {
   out.to_client.copy(bytes);
   ReplayNote note;
   note.failure = run_->failure;
-  note.result = "masked";
+  note.result = ReplayResult::masked;
+  note.statement = run_->statement;
   note.losses = run_->losses;
   note.refusals = run_->refusals;
   note.took = now - run_->started;
@@ -414,10 +442,11 @@ void ReplayedSession::finish_run(Output& out, TimePoint now) {
 
 Next ReplayedSession::give_up_on_mismatch(Next next, Output& out, TimePoint now) {
   run_->again.clear();  // nothing of it was told to anybody
-  if (cancelled_) return give_up(canceled_report(), "canceled", next, out, now);
+  if (cancelled_) return give_up(canceled_report(), ReplayResult::canceled, next, out, now);
   wire::ErrorReport report;
   report.detail = run_->cause;
-  if (run_->in_transaction) {
+  // A COMMIT on its way is no part of the transaction any more; what was answered before it is.
+  if (run_->in_transaction || !recording_->transcript.units().empty()) {
     report.sqlstate = wire::sqlstate::serialization_failure;
     report.message =
         "the transaction was lost and run again, with other results than the application has seen";
@@ -429,23 +458,29 @@ Next ReplayedSession::give_up_on_mismatch(Next next, Output& out, TimePoint now)
         "is not the same any more";
     report.hint = "Run the query again.";
   }
-  return give_up(std::move(report), "mismatch", next, out, now);
+  return give_up(std::move(report), ReplayResult::mismatch, next, out, now);
 }
 
-Next ReplayedSession::give_up(wire::ErrorReport report, std::string_view result, Next next,
-                              Output& out, TimePoint now) {
+Next ReplayedSession::give_up(wire::ErrorReport report, ReplayResult result, Next next, Output& out,
+                              TimePoint now) {
   next = leave_backend(next, false);
   OpenRequests open = open_requests();
-  if (report.sqlstate == wire::sqlstate::transaction_resolution_unknown) open.transaction = false;
+  // Who does not ask for anything at the moment has a transaction that is surely lost, or was run
+  // again without his knowing; he is told when he asks.
+  const bool asked = open.owed > 0 || open.unsynced;
+  if (asked && report.sqlstate == wire::sqlstate::transaction_resolution_unknown) {
+    open.transaction = false;
+  }
   ReplayNote note;
   note.failure = run_->failure;
   note.result = result;
+  note.statement = run_->statement;
   note.losses = run_->losses;
   note.refusals = run_->refusals;
   note.took = now - run_->started;
   note.cause = std::move(run_->cause);
   out.replays.push_back(std::move(note));
-  session_.rewind();
+  rewind();
   std::unique_ptr<ClientStatements> statements = std::move(run_->statements);
   run_.reset();
   end_recording();
@@ -464,12 +499,16 @@ Next ReplayedSession::on_acquire_failed(const wire::ErrorReport& report, Output&
   if (phase_ == Phase::live) return session_.on_acquire_failed(report, out);
   wire::ErrorReport told = run_->report;
   told.detail = report.message + (told.detail.empty() ? "" : ". Before that: " + told.detail);
-  return give_up(std::move(told), "no_backend", Next::need_input, out, now);
+  return give_up(std::move(told), ReplayResult::no_backend, Next::need_input, out, now);
 }
 
 Next ReplayedSession::on_cancel_while_waiting(Output& out, TimePoint now) {
   if (phase_ == Phase::live) return session_.on_cancel_while_waiting(out);
-  return give_up(canceled_report(), "canceled", Next::need_input, out, now);
+  // What may have taken effect did not fail because somebody wished so.
+  const bool doubtful = run_->must_read > 0 &&
+                        run_->report.sqlstate == wire::sqlstate::transaction_resolution_unknown;
+  return give_up(doubtful ? run_->report : canceled_report(), ReplayResult::canceled,
+                 Next::need_input, out, now);
 }
 
 }  // namespace dwspool::session
