@@ -155,6 +155,8 @@ std::string_view to_string(Refusal refusal) {
       return "level";
     case Refusal::asked:
       return "asked";
+    case Refusal::told:
+      return "told";
     case Refusal::external:
       return "external";
     case Refusal::commit:
@@ -186,6 +188,7 @@ Decision decide(const Situation& situation, const std::vector<LoggedUnit>& units
   const Verdict otherwise = doubt ? Verdict::unknown_outcome : Verdict::pass;
   if (situation.level < ReplayLevel::statement) return {otherwise, Refusal::level};
   if (situation.asked_not_to) return {otherwise, Refusal::asked};
+  if (situation.failure_told) return {otherwise, Refusal::told};
   if (any_external(units)) return {otherwise, Refusal::external};
   switch (situation.failure) {
     case Failure::refused:

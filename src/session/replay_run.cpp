@@ -57,7 +57,7 @@ Next ReplayedSession::try_again(bool lost, Next next, Output& out, TimePoint now
     ++run.refusals;
   }
   next = leave_backend(next, lost);
-  session_.rewind();
+  rewind();
   if (passes_on()) recording_->transcript = std::move(run.again);  // it knows that much more now
   if (!run.dormant && now >= run.ends) return give_up(run.report, "deadline", next, out, now);
   if (run.losses > replay_->options.attempts) {
@@ -81,6 +81,14 @@ Next ReplayedSession::leave_backend(Next next, bool retire) {
   Backend* left = session_.part();
   if (left != nullptr && retire) left->retire = true;
   return Next::release;
+}
+
+void ReplayedSession::rewind() {
+  if (!replay_->safeties.rewinds) {
+    recording_->mark.wanted = session_.wanted_settings();
+    recording_->mark.statements.clear();
+  }
+  session_.rewind();
 }
 
 Next ReplayedSession::on_client_in_run(bool has_input, Output& out, TimePoint now) {
@@ -139,12 +147,12 @@ bool ReplayedSession::prove(Next& next, Output& out, TimePoint now) {
   retry::CatalogNames missing;
   const std::optional<bool> harmless =
       replay_->catalog.harmless(catalog_scope(), names_to_prove(), now, missing);
-  if (harmless && *harmless) return true;
+  if (harmless && *harmless) {
+    run_->must_read = 0;
+    return true;
+  }
   if (harmless || run_->asked) {
-    const bool doubt =
-        run_->failure == retry::Failure::in_doubt || run_->failure == retry::Failure::doubtful;
-    next = give_up(doubt ? retry::describe(retry::Outcome::in_doubt, run_->cause) : run_->report,
-                   "not_read", next, out, now);
+    next = give_up(run_->report, "not_read", next, out, now);
     return false;
   }
   std::string bytes;
@@ -189,7 +197,7 @@ Next ReplayedSession::hear_catalog(std::string_view bytes, Next next, Output& ou
     run_->asked = true;
     phase_ = Phase::replaying;
     next = leave_backend(next, false);
-    session_.rewind();
+    rewind();
     return next;
   }
   return next;
@@ -202,6 +210,7 @@ Next ReplayedSession::hear_catalog(std::string_view bytes, Next next, Output& ou
 Next ReplayedSession::pump(Output& out, TimePoint now) {
   while (phase_ == Phase::replaying) {
     Run& run = *run_;
+    if (run.fed > 0) forget_finished();
     if (run.fed == 0) {
       Next next = Next::need_input;
       if (!prove(next, out, now)) return next;
@@ -270,6 +279,7 @@ bool ReplayedSession::same_unit(std::size_t i) const {
 
 // After a message: false when what has come again by now is not what the client was told.
 bool ReplayedSession::compare_last() {
+  if (!replay_->safeties.compares) return true;
   const retry::Transcript& told = recording_->transcript;
   const retry::Transcript& again = run_->again;
   const std::size_t units = again.units().size();
@@ -334,6 +344,9 @@ Next ReplayedSession::compare(Output& out, std::size_t mark, Next next, TimePoin
       if (known) {
         if (!compare_last()) return give_up_on_mismatch(next, out, now);
       } else {
+        if (frame.type == be::error_response && !comes_again(wire::read_error(frame.body()))) {
+          recording_->unrepeatable = true;
+        }
         out.to_client.add(frame.bytes);
       }
       if (caught_up()) finish_run(out, now);
@@ -372,9 +385,13 @@ std::optional<Next> ReplayedSession::take_error_again(const wire::Frame& frame, 
   }
   const retry::Transcript& again = run_->again;
   const retry::Decision decision = judge(failure, in_transaction, again, again.current().completed);
+  if (passes_on()) run_->in_transaction = in_transaction;
   switch (decision.verdict) {
     case retry::Verdict::replay_if_reads:
       run_->must_read = std::max(run_->must_read, run_->fed);
+      if (failure == retry::Failure::doubtful) {
+        run_->report = retry::describe(retry::Outcome::in_doubt, retry::said_by_server(fields));
+      }
       [[fallthrough]];
     case retry::Verdict::replay:
       return try_again(false, next, out, now);
@@ -437,7 +454,12 @@ Next ReplayedSession::give_up(wire::ErrorReport report, std::string_view result,
                               Output& out, TimePoint now) {
   next = leave_backend(next, false);
   OpenRequests open = open_requests();
-  if (report.sqlstate == wire::sqlstate::transaction_resolution_unknown) open.transaction = false;
+  // Who does not ask for anything at the moment has a transaction that is surely lost, or was run
+  // again without his knowing; he is told when he asks.
+  const bool asked = open.owed > 0 || open.unsynced;
+  if (asked && report.sqlstate == wire::sqlstate::transaction_resolution_unknown) {
+    open.transaction = false;
+  }
   ReplayNote note;
   note.failure = run_->failure;
   note.result = result;
@@ -446,7 +468,7 @@ Next ReplayedSession::give_up(wire::ErrorReport report, std::string_view result,
   note.took = now - run_->started;
   note.cause = std::move(run_->cause);
   out.replays.push_back(std::move(note));
-  session_.rewind();
+  rewind();
   std::unique_ptr<ClientStatements> statements = std::move(run_->statements);
   run_.reset();
   end_recording();
@@ -470,7 +492,11 @@ Next ReplayedSession::on_acquire_failed(const wire::ErrorReport& report, Output&
 
 Next ReplayedSession::on_cancel_while_waiting(Output& out, TimePoint now) {
   if (phase_ == Phase::live) return session_.on_cancel_while_waiting(out);
-  return give_up(canceled_report(), "canceled", Next::need_input, out, now);
+  // What may have taken effect did not fail because somebody wished so.
+  const bool doubtful = run_->must_read > 0 &&
+                        run_->report.sqlstate == wire::sqlstate::transaction_resolution_unknown;
+  return give_up(doubtful ? run_->report : canceled_report(), "canceled", Next::need_input, out,
+                 now);
 }
 
 }  // namespace dwspool::session

@@ -1,5 +1,6 @@
 // Something has failed: may it be run again?
 #include <algorithm>
+#include <array>
 #include <utility>
 
 #include "dwspool/wire/frame.h"
@@ -35,6 +36,16 @@ retry::Failure ReplayedSession::failure_of(const wire::ErrorFields& fields) cons
       break;
   }
   return retry::Failure::none;
+}
+
+// Whether the same error is to be expected of another run: not of one that somebody has asked for,
+// or that the state of the cluster has brought about.
+bool ReplayedSession::comes_again(const wire::ErrorFields& fields) const {
+  constexpr std::array<std::string_view, 5> passing = {"40", "53", "57", "58", "XX"};
+  const bool of_statement =
+      std::none_of(passing.begin(), passing.end(),
+                   [&](std::string_view each) { return fields.sqlstate.starts_with(each); });
+  return of_statement && replay_->errors.meaning(fields, dialect_) == retry::ErrorMeaning::ordinary;
 }
 
 // An ErrorResponse is among what stands behind `mark`. Nothing when it goes its way, perhaps in
@@ -122,6 +133,9 @@ std::optional<Next> ReplayedSession::take_error(Output& out, std::size_t mark, T
   wire::ErrorReport report = retry::describe(retry::Outcome::not_sent, cause);
   report.message = "the database cluster could not run the statement, and did not recover in time";
   report.hint = "Nothing of it was committed. It can be run again.";
+  if (failure == retry::Failure::doubtful && decision.verdict == retry::Verdict::replay_if_reads) {
+    report = retry::describe(retry::Outcome::in_doubt, cause);
+  }
   begin_run(failure, cause, std::move(report), in_transaction,
             decision.verdict == retry::Verdict::replay_if_reads, now);
   return try_again(false, Next::release, out, now);
@@ -160,8 +174,13 @@ Next ReplayedSession::on_loss(const std::string& cause, bool still_lent, Output&
                      decision.verdict == retry::Verdict::replay_if_reads;
   const bool only_if_reads = decision.verdict == retry::Verdict::replay_if_reads;
   if (!live) {
+    if (passes_on()) run_->in_transaction = in_transaction;
     if (!again) return give_up(retry::describe(outcome, cause), "lost_again", next, out, now);
-    if (only_if_reads) run_->must_read = std::max(run_->must_read, run_->fed);
+    if (only_if_reads) {
+      run_->must_read = std::max(run_->must_read, run_->fed);
+      // Until it is proven that it only read, it may have taken effect.
+      if (failure == Failure::in_doubt) run_->report = retry::describe(outcome, cause);
+    }
     return try_again(true, next, out, now);
   }
   if (!again) {
@@ -183,6 +202,7 @@ retry::Decision ReplayedSession::judge(retry::Failure failure, bool in_transacti
   situation.in_transaction = in_transaction;
   situation.answered = told.units().size();
   situation.completed = completed;
+  situation.failure_told = recording_->unrepeatable;
   std::vector<retry::LoggedUnit> units;
   // Of what is run again, only what has been said again by now can have done anything.
   const std::size_t said = run_ ? run_->fed : recording_->log.size();
@@ -201,7 +221,7 @@ retry::Decision ReplayedSession::judge(retry::Failure failure, bool in_transacti
       }
     }
   }
-  return retry::decide(situation, units);
+  return replay_->safeties.decide(situation, units);
 }
 
 std::vector<retry::UnitTexts> ReplayedSession::texts_of_log(std::size_t size) const {
