@@ -45,8 +45,7 @@ void detach(GatherList& list, std::size_t mark) {
 
 }  // namespace
 
-// --- Attempts
-// -------------------------------------------------------------------------------------
+// --- Attempts ------------------------------------------------------------------------------------
 
 // Back to the beginning, and after a pause forward again. `next`: release when the shell has a
 // backend to take back.
@@ -205,8 +204,7 @@ Next ReplayedSession::hear_catalog(std::string_view bytes, Next next, Output& ou
   return next;
 }
 
-// --- The log, said once more
-// -----------------------------------------------------------------------
+// --- The log, said once more ---------------------------------------------------------------------
 
 // Feeds the log, a unit at a time: what comes behind other results than before must not run.
 Next ReplayedSession::pump(Output& out, TimePoint now) {
@@ -243,8 +241,7 @@ Next ReplayedSession::pump(Output& out, TimePoint now) {
   return Next::need_input;
 }
 
-// --- Comparing
-// ------------------------------------------------------------------------------------
+// --- Comparing -----------------------------------------------------------------------------------
 
 // Whether all that the client knows has come again, so that it hears what comes now.
 bool ReplayedSession::passes_on() const {
@@ -414,8 +411,7 @@ std::optional<Next> ReplayedSession::take_error_again(const wire::Frame& frame, 
   return give_up(run_->report, ReplayResult::refused_again, next, out, now);
 }
 
-// --- The end
-// ----------------------------------------------------------------------------------------
+// --- The end -------------------------------------------------------------------------------------
 
 // From here on the client hears everything.
 void ReplayedSession::finish_run(Output& out, TimePoint now) {

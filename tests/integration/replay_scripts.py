@@ -137,6 +137,7 @@ def scripts(number):
                                        begin="begin isolation level repeatable read"),
         "read only transaction": transaction("select * from cells_ro where id = 3",
                                              "select cells_stable()", rows=0, commit=MASKED,
+                                             refused={2: CAUTIOUS},
                                              begin="start transaction read only", end="end"),
         "rolled back": Script((
             Step(query("begin"), MASKED), Step(query(insert), MASKED), Step(query(count), MASKED),
