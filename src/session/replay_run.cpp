@@ -45,7 +45,6 @@ void detach(GatherList& list, std::size_t mark) {
 }  // namespace
 
 // --- Attempts
-// -------------------------------------------------------------------------------------
 
 // Back to the beginning, and after a pause forward again. `next`: release when the shell has a
 // backend to take back.
@@ -204,7 +203,6 @@ Next ReplayedSession::hear_catalog(std::string_view bytes, Next next, Output& ou
 }
 
 // --- The log, said once more
-// -----------------------------------------------------------------------
 
 // Feeds the log, a unit at a time: what comes behind other results than before must not run.
 Next ReplayedSession::pump(Output& out, TimePoint now) {
@@ -242,7 +240,6 @@ Next ReplayedSession::pump(Output& out, TimePoint now) {
 }
 
 // --- Comparing
-// ------------------------------------------------------------------------------------
 
 // Whether all that the client knows has come again, so that it hears what comes now.
 bool ReplayedSession::passes_on() const {
@@ -405,7 +402,6 @@ std::optional<Next> ReplayedSession::take_error_again(const wire::Frame& frame, 
 }
 
 // --- The end
-// ----------------------------------------------------------------------------------------
 
 // From here on the client hears everything.
 void ReplayedSession::finish_run(Output& out, TimePoint now) {
