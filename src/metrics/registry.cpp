@@ -90,8 +90,9 @@ std::string_view replay_reason_name(std::size_t index) {
 std::string_view pin_reason_name(std::size_t index) {
   // The order of the bits in sql::binding_effects.
   static constexpr std::array<std::string_view, pin_reasons> names = {
-      "changes_setting", "changes_identity", "temporary_object", "advisory_lock",  "held_cursor",
-      "listens",         "loads_module",     "prepares",         "sequence_state", "unclear"};
+      "changes_setting", "changes_identity", "temporary_object", "advisory_lock",
+      "held_cursor",     "listens",          "loads_module",     "prepares",
+      "sequence_state",  "unclear",          "configured"};
   return index < names.size() ? names[index] : "?";
 }
 

@@ -65,6 +65,10 @@ bool BackConn::cleaned() {
     lost("a request to cancel may still be on its way to it");
     return false;
   }
+  if (!may_be_lent()) {
+    discard();
+    return false;
+  }
   state_ = State::ready;
   pool_.pool.on_cleaned(slot_, pool_.slots->foreign_wait(worker_.index()), worker_.now());
   worker_.touch(pool_);
@@ -189,10 +193,11 @@ void BackConn::lost(const std::string& cause) {
   }
   Worker& worker = worker_;
   const bool in_use = client_ != nullptr;
+  pool_.cluster->on_lost(host_, worker.now());
   worker.hub().log.write_limited(
       in_use ? LogLevel::warning : LogLevel::debug, in_use ? "backend.lost" : "backend.closed",
       in_use ? "a backend was lost while a client used it" : "an idle backend has gone",
-      {{"coordinator", pool_.route.cluster->coordinators[coordinator_].label()},
+      {{"coordinator", label()},
        {"database", printable(pool_.database)},
        {"user", printable(pool_.route.user)},
        {"cause", printable(cause, 256)}});
@@ -262,13 +267,42 @@ void BackConn::update_interest() {
   if (socket_) socket_->watch(!paused_, !out_.empty());
 }
 
+// --- What the cluster says -----------------------------------------------------------------------
+
+bool BackConn::may_be_lent() const {
+  return pool_.cluster->serves(host_, pool_.route.target) && pool_.cluster->epoch(host_) == epoch_;
+}
+
+void BackConn::on_topology() {
+  const bool former = pool_.cluster->epoch(host_) != epoch_;
+  if (state_ == State::opening) {
+    if (!counted_in_cluster_) return;  // it does not connect to anybody yet
+    counted_in_cluster_ = false;
+    pool_.cluster->on_open_abandoned(host_, pool_.route.target, worker_.now());
+    opening_->connector.reset();
+    try_next_host();
+  } else if (former) {
+    lost("the host is not the primary any more, or has not answered for too long");
+  } else if (client_ == nullptr && state_ == State::ready) {
+    discard();
+  }
+}
+
+void BackConn::discard() {
+  pool_.pool.on_lost(slot_, worker_.now());
+  worker_.touch(pool_);
+  close();
+}
+
 // --- Back to the pool ----------------------------------------------------------------------------
 
 void BackConn::take_back(bool abandoned) {
   client_ = nullptr;
   if (paused_) pause_reading(false);
   Worker& worker = worker_;
-  if (broken_ || core_.retire || cancel_lost_) {
+  if (broken_ || core_.retire || cancel_lost_ || !may_be_lent() ||
+      pool_.cluster->take_shed(host_, pool_.route.target) ||
+      (pool_.quota && pool_.quota->take_yield())) {
     pool_.pool.on_lost(slot_, worker.now());
     worker.touch(pool_);
     worker.remove_backend(id_);
@@ -320,7 +354,7 @@ void BackConn::on_deadline() {
       opening_->login->on_lost("the server did not answer in time");
       on_login_failed();
     } else {
-      coordinator_failed("the server did not answer in time", metrics::OpenFailure::timeout);
+      host_failed("the server did not answer in time", metrics::OpenFailure::timeout);
     }
     return;
   }
@@ -344,8 +378,9 @@ void BackConn::close() {
 }
 
 BackendTransfer BackConn::hand_over() {
-  BackendTransfer transfer{socket_->release(), std::move(core_), std::move(in_), coordinator_,
+  BackendTransfer transfer{socket_->release(), std::move(core_), std::move(in_), host_, epoch_,
                            opened_at_};
+  counted_in_cluster_ = false;  // it lives on
   worker_.remove_backend(id_);
   return transfer;
 }

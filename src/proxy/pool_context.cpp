@@ -1,7 +1,5 @@
 #include "dwspool/proxy/pool_context.h"
 
-#include "dwspool/auth/digest.h"
-
 namespace dwspool::proxy {
 namespace {
 
@@ -29,16 +27,21 @@ pool::PoolOptions pool_options(const config::PoolSettings& settings) {
 session::SessionConfig session_config(const config::PoolSettings& settings) {
   session::SessionConfig config;
   config.mode = settings.mode;
-  config.defer_begin = settings.defer_begin;
+  config.defer_begin = settings.defer_begin && settings.mode != PoolMode::statement;
   config.max_prepared_statements = settings.max_prepared_statements;
+  if (settings.mode == PoolMode::automatic && !settings.pin_on.empty()) {
+    config.pin_on = std::make_shared<const sql::NameSet>(settings.pin_on);
+  }
   return config;
 }
 
-retry::ReplayOptions replay_options(const config::PoolSettings& settings) {
+retry::ReplayOptions replay_options(const Route& route) {
+  const config::PoolSettings& settings = route.settings;
   retry::ReplayOptions options;
   options.level = settings.replay;
   options.deadline = settings.replay_deadline;
   options.attempts = settings.replay_attempts;
+  options.needs_primary = route.target == Target::read_write;
   return options;
 }
 
@@ -88,8 +91,14 @@ std::optional<Route> make_route(const config::Config& config, const std::string&
                        ? database
                        : route.cluster->database;
   route.settings = config.pool_settings(*entry, user_entry);
-  route.account = route.cluster->name + '\0' + route.user + '\0' +
-                  (route.password ? auth::sha256(route.password->reveal()) : std::string());
+  const auto limit = [&](std::string_view kind, const std::string& name, std::uint32_t most) {
+    if (most > 0) route.quotas.push_back({std::string(kind) + '\0' + name, most});
+  };
+  limit("cluster", route.cluster->name, route.cluster->max_connections);
+  limit("database", database, entry->max_connections);
+  if (user_entry != nullptr) limit("user", route.user, user_entry->max_connections);
+  route.target = entry->target.value_or(Target::read_write);
+  route.account = account_name(*route.cluster, route.user, route.password);
   const bool own_knobs = user_entry != nullptr && user_entry->pool != config::PoolOptions{};
   route.pool_key = database + '\0' + route.account + '\0' + (own_knobs ? user_entry->name : "");
   return route;
@@ -101,7 +110,7 @@ PoolContext::PoolContext(Route pool_route, session::PreparedTable& statements,
     : route(std::move(pool_route)),
       pool(pool_options(route.settings)),
       sessions{session_config(route.settings), statements, settings, reported, welcome},
-      replay(replay_options(route.settings), error_table(*route.cluster)) {}
+      replay(replay_options(route), error_table(*route.cluster)) {}
 
 void PoolContext::publish(std::size_t worker) {
   const auto show = [](metrics::Gauge& gauge, std::int64_t& shown, std::size_t value) {

@@ -32,10 +32,6 @@ Worker::Worker(Hub& hub, std::size_t index, std::vector<std::unique_ptr<Worker>>
       random_state_(wire::load_u32(auth::random_bytes(4).data()) | 1U),
       wake_(loop_, [this] { run_tasks(); }),
       timer_(loop_, [this] { on_timer(); }) {
-  for (const config::Cluster& cluster : hub.config->clusters) {
-    rotations_.emplace_back(cluster.coordinators.size());
-    old_protocol_.push_back(std::make_unique<bool[]>(cluster.coordinators.size()));  // NOLINT
-  }
   next_housekeeping_ = loop_.now() + housekeeping;
   metrics_->heartbeat.set(
       std::chrono::duration_cast<std::chrono::seconds>(loop_.now().time_since_epoch()).count());
@@ -116,6 +112,7 @@ void Worker::remove_client(ClientId id) {
   std::unique_ptr<FrontConn> client = clients_.take(id);
   if (!client) return;
   metrics_->clients.add(-1);
+  for (const std::string& name : client->counted_as_) hub_.client_counts.leave(name);
   if (client->counted_) hub_.clients.fetch_sub(1, std::memory_order_relaxed);
   if (client->session_) hub_.cancels.remove(client->key_);
   if (client->pool_ != nullptr) {
@@ -146,9 +143,14 @@ PoolContext* Worker::find_pool(const std::string& database, const std::string& u
   auto pool = std::make_unique<PoolContext>(std::move(*route), statements_, settings_, reported_);
   pool->database = database;
   pool->slots = hub_.slots.account(key, size, reserve);
+  pool->quota = hub_.quotas.join(key, pool->route.quotas);
   pool->metrics = hub_.metrics.pool(index_, printable(database), printable(pool->route.user));
+  pool->cluster = hub_.clusters[pool->route.cluster_index].get();
   PoolContext* made = pool.get();
   pools_.emplace(key, std::move(pool));
+  made->cluster->offer(
+      {made->route.user, made->route.password, made->route.database, made->route.account});
+  follow(*made);
   made->pool.tick(now());
   touch(*made);
   return made;
@@ -190,7 +192,11 @@ void Worker::do_actions(PoolContext& pool) {
       switch (action.kind) {
         case pool::Action::Kind::grant:
           if (backend == nullptr) break;
-          if (client != nullptr) {
+          if (client != nullptr && !backend->may_be_lent()) {
+            pool.pool.take_back_grant(action);
+            follow(pool);
+            backend->discard();
+          } else if (client != nullptr) {
             client->on_granted(*backend);
           } else {
             pool.pool.give_back(backend->slot(), pool.slots->foreign_wait(index_), now());
@@ -233,24 +239,6 @@ void Worker::do_actions(PoolContext& pool) {
   }
 }
 
-wire::ErrorReport Worker::timeout_report(const PoolContext& pool, bool at_login) {
-  wire::ErrorReport report;
-  report.sqlstate =
-      at_login ? wire::sqlstate::cannot_connect_now : wire::sqlstate::connection_failure;
-  report.message = "no connection to the database server could be had in time";
-  if (!pool.last_failure.empty()) {
-    report.detail = "The last attempt to connect failed: " + pool.last_failure;
-    report.hint = "Nothing was sent to the server.";
-  } else {
-    report.detail = "All connections of the pool (pool_size " +
-                    std::to_string(pool.route.settings.size) + ") were in use.";
-    report.hint =
-        "Nothing was sent to the server. Raise pool_size or queue_timeout, or use "
-        "shorter transactions.";
-  }
-  return report;
-}
-
 void Worker::open_backend(PoolContext& pool, pool::Slot slot) {
   BackConn& backend = backends_.emplace(
       [&](BackendId id) { return std::make_unique<BackConn>(*this, id, pool, slot); });
@@ -260,7 +248,12 @@ void Worker::open_backend(PoolContext& pool, pool::Slot slot) {
 
 void Worker::request_slot(PoolContext& pool, bool reserve) {
   if (pool.slots->try_take(index_, reserve)) {
-    pool.pool.on_slot(now());
+    if (take_quota(pool)) {
+      pool.pool.on_slot(now());
+    } else {
+      pool.pool.on_slot_denied();
+      announce_free_slot(pool.key(), pool.slots->give_back());
+    }
     return;
   }
   pool.pool.on_slot_denied();
@@ -280,6 +273,7 @@ void Worker::request_slot(PoolContext& pool, bool reserve) {
 
 void Worker::free_slot(PoolContext& pool) {
   announce_free_slot(pool.key(), pool.slots->give_back());
+  give_back_quota(pool.quota);
 }
 
 void Worker::announce_free_slot(const std::string& key, const std::vector<std::size_t>& workers) {
@@ -306,11 +300,13 @@ void Worker::surrender(PoolContext& pool, BackendId id) {
     return;
   }
   auto transfer = std::make_shared<BackendTransfer>(backend->hand_over());
-  all_[waiting.worker]->post([key = pool.key(), transfer, slots = pool.slots](Worker& other) {
-    if (other.adopt(key, *transfer)) return;
-    // Its clients have gone meanwhile: the connection ends here, and the place is free.
-    other.announce_free_slot(key, slots->give_back());
-  });
+  all_[waiting.worker]->post(
+      [key = pool.key(), transfer, slots = pool.slots, quota = pool.quota](Worker& other) {
+        if (other.adopt(key, *transfer)) return;
+        // Its clients have gone meanwhile: the connection ends here, and the place is free.
+        other.announce_free_slot(key, slots->give_back());
+        other.give_back_quota(quota);
+      });
 }
 
 bool Worker::adopt(const std::string& key, BackendTransfer& transfer) {

@@ -60,8 +60,9 @@ Next ReplayedSession::try_again(bool lost, Next next, Output& out, TimePoint now
   next = leave_backend(next, lost);
   session_.rewind();
   if (passes_on()) recording_->transcript = std::move(run.again);  // it knows that much more now
-  if (!run.dormant && now >= run.ends)
+  if (!run.dormant && now >= run.ends) {
     return give_up(run.report, ReplayResult::deadline, next, out, now);
+  }
   if (run.losses > replay_->options.attempts) {
     return give_up(run.report, ReplayResult::attempts, next, out, now);
   }
@@ -295,6 +296,7 @@ Next ReplayedSession::compare(Output& out, std::size_t mark, Next next, TimePoin
     large_left -= rest;
     out.count_answers(bytes.substr(rest), false);
   }
+  std::optional<std::size_t> live_from;
   for (std::string_view bytes : pieces) {
     if (phase_ == Phase::asking) {
       next = hear_catalog(bytes, next, out, now);
@@ -303,7 +305,7 @@ Next ReplayedSession::compare(Output& out, std::size_t mark, Next next, TimePoin
     }
     while (!bytes.empty()) {
       if (phase_ == Phase::live) {
-        if (recording_) observe_frames(bytes);
+        if (!live_from) live_from = out.to_client.size();
         out.count_answers(bytes, true);
         out.to_client.add(bytes);
         break;
@@ -349,6 +351,21 @@ Next ReplayedSession::compare(Output& out, std::size_t mark, Next next, TimePoin
     }
   }
   if (phase_ == Phase::replaying && caught_up()) finish_run(out, now);
+  return live_from ? go_live(out, *live_from, next, now) : next;
+}
+
+// What stands behind `mark` came in one piece with the last of what the client knew: the cluster
+// may refuse in it once more, or the session be at rest.
+Next ReplayedSession::go_live(Output& out, std::size_t mark, Next next, TimePoint now) {
+  if (const auto taken = take_error(out, mark, now)) return *taken;
+  if (session_.at_rest() && !session_.found_loss()) {
+    end_effort(out, now);
+    end_recording();
+    return next;
+  }
+  const std::size_t answered = recording_->transcript.units().size();
+  observe(out, mark);
+  if (recording_->transcript.units().size() != answered) end_effort(out, now);
   return next;
 }
 
@@ -400,7 +417,7 @@ void ReplayedSession::finish_run(Output& out, TimePoint now) {
   note.refusals = run_->refusals;
   note.took = now - run_->started;
   note.cause = std::move(run_->cause);
-  out.replays.push_back(std::move(note));
+  effort_ = Effort{std::move(note), run_->started, run_->ends, run_->backoff};
   recording_->transcript = std::move(run_->again);
   run_.reset();
   phase_ = Phase::live;

@@ -251,6 +251,14 @@ void ReplayedSession::begin_run(retry::Failure failure, std::string_view cause,
   run_->cause = cause;
   run_->started = now;
   run_->ends = deadline_after(now, replay_->options.deadline_for(dialect_));
+  if (effort_) {
+    run_->started = effort_->started;
+    run_->ends = effort_->ends;
+    run_->losses = effort_->note.losses;
+    run_->refusals = effort_->note.refusals;
+    run_->backoff = effort_->backoff;
+    effort_.reset();
+  }
   if (only_if_reads) run_->must_read = recording_->log.size();
   run_->in_transaction = in_transaction;
   run_->report = std::move(report);

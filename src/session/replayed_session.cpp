@@ -66,6 +66,7 @@ void ReplayedSession::begin_recording() {
 
 void ReplayedSession::end_recording() {
   Recording& done = *recording_;
+  effort_.reset();
   session_.keep_mark(nullptr);
   replay_->memory -= done.log.size();
   if (done.log.capacity() > kept_capacity || replay_->spare.size() >= max_spare) {
@@ -189,6 +190,7 @@ Next ReplayedSession::on_server(std::string_view& in, Output& out, TimePoint now
   }
   if (out.errors == errors && session_.at_rest() && !session_.found_loss()) {
     // By far the most frequent: all is answered.
+    end_effort(out, now);
     let_go(out, mark);
     if (recording_->sampled) take_sample(out, now);
     end_recording();
@@ -197,6 +199,7 @@ Next ReplayedSession::on_server(std::string_view& in, Output& out, TimePoint now
   if (out.errors != errors) {
     if (const auto taken = take_error(out, mark, now)) return *taken;
   }
+  if (out.queries != queries) end_effort(out, now);
   if (session_.at_rest() && !session_.found_loss()) {
     let_go(out, mark);
     end_recording();
@@ -242,6 +245,14 @@ void ReplayedSession::note_loss(std::string_view cause, Output& out) const {
   const bool open = work.in_transaction && !work.may_have_committed;
   note_refusal(open ? retry::Failure::transaction_lost : retry::Failure::in_doubt, unrecorded_,
                cause, out);
+}
+
+// The answer has come for which something was run again.
+void ReplayedSession::end_effort(Output& out, TimePoint now) {
+  if (!effort_) return;
+  effort_->note.took = now - effort_->started;
+  out.replays.push_back(std::move(effort_->note));
+  effort_.reset();
 }
 
 // The client is being told what stands behind `mark`.

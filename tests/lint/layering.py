@@ -17,19 +17,20 @@ MAY_INCLUDE = {
     "auth": ["base", "wire"],
     "login": ["base", "wire", "auth"],
     "retry": ["base", "wire", "sql"],
-    "pool": ["base", "retry"],
+    "pool": ["base"],
+    "cluster": ["base", "retry"],
     "session": ["base", "wire", "sql", "auth", "retry"],
     "metrics": ["base"],
     "config": ["base", "auth"],
     "net": ["base"],
     "admin": ["base", "metrics"],
-    "proxy": ["base", "wire", "auth", "login", "pool", "retry", "session", "config", "metrics",
-              "net"],
+    "proxy": ["base", "wire", "auth", "login", "pool", "cluster", "retry", "session", "config",
+              "metrics", "net"],
     "app": ["base", "wire", "auth", "config", "metrics", "net", "admin", "proxy", "login"],
 }
 
 # The pure core: events and time come in, actions come out.
-CORE = ["wire", "sql", "auth", "login", "pool", "retry", "session"]
+CORE = ["wire", "sql", "auth", "login", "pool", "cluster", "retry", "session"]
 
 # A library's headers -> where they may be included (modules, or single files).
 LIBRARIES = {

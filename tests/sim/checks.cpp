@@ -9,8 +9,6 @@
 namespace dwspool::sim {
 namespace {
 
-constexpr std::uint64_t rows_per_client = 1000;
-
 std::string unquoted(const std::string& sql) {
   if (sql.size() >= 2 && sql.front() == '\'') return sql.substr(1, sql.size() - 2);
   return to_lower(sql);
@@ -61,6 +59,22 @@ void World::watch_lend(const Back& back) {
               std::string(to_string(client_options_.mode)));
     }
   }
+}
+
+// A transaction is being made durable.
+void World::watch_row(std::uint64_t row) {
+  const std::string text = "row " + std::to_string(row);
+  if (cluster_.database().count(row) > 0) context_.violate(text + " is written twice");
+  if (cluster_.database().forgot(row)) context_.violate(text + " comes back");
+  if (ledger_.fate(row) == Fate::failed) {
+    context_.violate(text + " is written, and its client was told that it is not");
+  }
+  // Rows are numbered as they are asked for.
+  std::uint64_t& last = last_rows_[row / rows_per_client];
+  if (row < last) {
+    context_.violate(text + " is written behind row " + std::to_string(last) + " of its client");
+  }
+  last = row;
 }
 
 // A cancel hits what its client runs, or what a client has left behind, and nothing else.
@@ -124,7 +138,7 @@ void World::check_end() {
     const std::uint32_t count = cluster_.database().count(row);
     const std::string text = "row " + std::to_string(row);
     if (count > 1) context_.violate(text + " is there " + std::to_string(count) + " times");
-    if (fate == Fate::acked && count == 0) context_.violate(text + " was acknowledged and is lost");
+    if (fate == Fate::acked && count == 0 && !cluster_.database().forgot(row)) context_.violate(text + " was acknowledged and is lost");
     if (fate == Fate::failed && count > 0) {
       context_.violate(text + " is there, and its client was told that it is not");
     }

@@ -15,6 +15,7 @@ Client::Client(Context& context, Ledger& ledger, const Rows& rows, std::uint64_t
                const ClientOptions& options, Plug plug)
     : context_(context),
       ledger_(ledger),
+      rows_(rows),
       number_(number),
       options_(options),
       plug_(std::move(plug)),
@@ -289,7 +290,7 @@ void Client::on_complete(std::string_view tag) {
   const Statement& run = portal != nullptr ? *portal : current.statement;
   const bool own_business =
       (options_.mode == PoolMode::transaction || settings_unclear_) && run.op == Op::show;
-  const bool in_doubt = run.op == Op::select_row && ledger_.fate(run.number) == Fate::unknown;
+  const bool in_doubt = run.op == Op::select_row && depends_on_others(run);
   if (expected.row.has_value() != request.row.has_value() ||
       (expected.row && *expected.row != *request.row && !own_business && !in_doubt)) {
     complain("got the row '" + request.row.value_or("(none)") + "', expected '" +
@@ -298,10 +299,40 @@ void Client::on_complete(std::string_view tag) {
   if (current.kind == PieceKind::simple && request.described != expected.row.has_value()) {
     complain("got no description of its row");
   }
+  if (run.op == Op::select_row) on_shown(current, run, *request.row);
   request.row.reset();
   request.described = false;
   ++request.at;
-  for (const std::uint64_t row : model_.take_committed()) committed_.push_back(row);
+  take_committed();
+}
+
+void Client::take_committed() {
+  for (const std::uint64_t row : model_.take_committed()) {
+    committed_.push_back(row);
+    views_[row] = model_.committed_view();
+  }
+}
+
+// Whether nobody can tell what a read of the row will show: it is another client's, or in doubt.
+bool Client::depends_on_others(const Statement& run) const {
+  return run.number / rows_per_client != number_ || ledger_.fate(run.number) == Fate::unknown ||
+         rows_.forgot(run.number);
+}
+
+// A read shows what was there at some moment between the question and the answer.
+void Client::on_shown(const Piece& piece, const Statement& run, const std::string& shown) {
+  model_.saw(run.number, shown);
+  if (!depends_on_others(run)) return;
+  others_seen_ = true;
+  if (rows_.forgot(run.number)) return;
+  const std::string row = "row " + std::to_string(run.number);
+  if (shown == "absent" && piece.there && piece.statement.number == run.number) {
+    complain("is not shown " + row + ", which was there before it asked");
+  }
+  if (shown == "there" && !rows_.contains(run.number) &&
+      run.number / rows_per_client != number_) {
+    complain("is shown " + row + ", which was never committed");
+  }
 }
 
 void Client::on_copy_in() {
@@ -373,6 +404,7 @@ void Client::on_error(std::string_view body) {
     return "client " + std::to_string(number_) + " gets " + sqlstate + ' ' +
            std::string(fields.message);
   });
+  if (on_trouble(fields.message)) return;
   const SessionModel before = model_;
   if (expects_error(sqlstate)) {
     if (sqlstate == "26000") model_.close_statement("");
@@ -382,7 +414,9 @@ void Client::on_error(std::string_view body) {
   model_ = before;
   const bool cancel = sqlstate == "57014" && cancelled_;
   const bool refused = options_.refusals && sqlstate.starts_with("28");
-  const bool lost = sqlstate == "08006" || sqlstate == "08007" || sqlstate == "57P01";
+  const bool changed = sqlstate == "40001" && options_.transactions_replayed && others_seen_;
+  const bool lost =
+      changed || sqlstate == "08006" || sqlstate == "08007" || sqlstate == "57P01";
   if (!cancel && !refused && !(options_.faults && lost)) {
     complain("got the error " + sqlstate + " (" + std::string(fields.message) + ") for " +
              (request.at < request.pieces.size() ? request.pieces[request.at].text : "the end"));
@@ -403,12 +437,42 @@ void Client::on_error(std::string_view body) {
   const bool at_commit = request.by_dwspool && request.simple && request.pieces.size() == 1 &&
                          request.pieces.front().statement.op == Op::commit;
   if (request.unknown || at_commit) {
-    model_.abort();
+    give_up_transaction();
   } else if (cancel && fields.detail.empty()) {
     model_.fail();
   } else {
     model_.lose();
   }
+}
+
+// What a coordinator says about its data nodes goes through where nothing can be done about it.
+bool Client::on_trouble(std::string_view text) {
+  const Trouble trouble = said(text);
+  if (trouble == Trouble::none) return false;
+  if (!options_.faults) complain("hears of trouble, and there is none: " + std::string(text));
+  Request& request = requests_.front();
+  const bool doubtful = trouble == Trouble::broken || trouble == Trouble::commit;
+  const bool may_commit = request.at >= request.pieces.size() || !model_.in_block() ||
+                          request.pieces[request.at].statement.op == Op::commit;
+  // Nothing but reads so far: nothing to doubt.
+  request.unknown = doubtful && may_commit;
+  settings_unclear_ = settings_unclear_ || chained_ || (request.unknown && request.at > 0);
+  if (request.unknown) {
+    give_up_transaction();
+  } else {
+    model_.fail();
+  }
+  return true;
+}
+
+// It may have been committed, or is over; but on a connection that lives it may as well be there,
+// and have failed.
+void Client::give_up_transaction() {
+  if (model_.in_block()) {
+    failed_instead_ = model_;
+    failed_instead_->fail();
+  }
+  model_.abort();
 }
 
 void Client::on_ready(std::string_view body) {
@@ -421,7 +485,7 @@ void Client::on_ready(std::string_view body) {
   }
   if (!request.failed) {
     if (!model_.finish().ok()) complain("a commit should have failed");
-    for (const std::uint64_t row : model_.take_committed()) committed_.push_back(row);
+    take_committed();
   }
   context_.note([&] {
     return "client " + std::to_string(number_) + " is ready, status " + static_cast<char>(*status) +
@@ -432,6 +496,10 @@ void Client::on_ready(std::string_view body) {
     // request gets 08007, since it may have been a COMMIT.
     model_.abort();
   }
+  if (request.unknown && failed_instead_ && *status == wire::TxStatus::failed) {
+    model_ = *failed_instead_;
+  }
+  failed_instead_.reset();
   if (*status != model_.status() && !(dying_ || request.by_dwspool)) {
     complain(std::string("is told status ") + static_cast<char>(*status) + ", expected " +
              static_cast<char>(model_.status()));
@@ -442,6 +510,7 @@ void Client::on_ready(std::string_view body) {
              " with an error of dwspool's, expected " + static_cast<char>(model_.status()));
   }
   const bool in_block_after = model_.in_block();
+  others_seen_ = others_seen_ && in_block_after;
   settle_writes(request);
   requests_.pop_front();
   committed_.clear();

@@ -7,7 +7,7 @@ namespace dwspool::sim {
 
 void Ledger::set(std::uint64_t number, Fate fate) {
   fates_[number] = fate;
-  if (fate == Fate::acked && !rows_->contains(number)) {
+  if (fate == Fate::acked && !rows_->contains(number) && !rows_->forgot(number)) {
     context_->violate("row " + std::to_string(number) + " was acknowledged and is not there");
   }
 }
@@ -29,6 +29,10 @@ void Client::settle_writes(const Request& request) {
   std::erase(committed_, 0);                 // a parameter that was not given
   for (const std::uint64_t row : committed_) {
     ledger_.set(row, definite ? Fate::failed : Fate::acked);
+    if (!definite && rows_.contains(row) && rows_.view(row) != views_[row]) {
+      complain("row " + std::to_string(row) +
+               " was committed by a transaction that had read other rows than the client has seen");
+    }
     open_writes_.erase(row);
   }
   if (model_.in_block()) return;

@@ -218,6 +218,7 @@ Answer SessionModel::commit() {
     return error("23503");
   }
   committed_.insert(committed_.end(), writes_.begin(), writes_.end());
+  committed_view_ = view_;
   end();
   return done("COMMIT");
 }
@@ -254,7 +255,12 @@ void SessionModel::end() {
   savepoints_.clear();
   writes_.clear();
   doomed_ = lost_ = false;
+  view_ = 0;
   portal_.reset();
+}
+
+void SessionModel::saw(std::uint64_t number, std::string_view shown) {
+  view_ = (view_ ^ (number * 4 + shown.size())) * 0x100000001b3ULL + 1;
 }
 
 Answer SessionModel::parse(const std::string& name, std::string_view text) {

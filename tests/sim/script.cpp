@@ -163,6 +163,10 @@ class Script {
       case 13:
         return "select pg_sleep(" + number() + ")";
       case 14:
+        if (const std::uint64_t row = c_.ledger_.any(random_); row != 0) {
+          return "select id from t where id = " + std::to_string(row);
+        }
+        [[fallthrough]];
       case 15:
         if (!c_.my_rows_.empty()) {
           return "select id from t where id = " +
@@ -398,7 +402,10 @@ void Client::act(bool winding_up) {
     bytes = script.next();
   }
   requests_.push_back(script.take());
-  const Request& request = requests_.back();
+  Request& request = requests_.back();
+  for (Piece& piece : request.pieces) {
+    if (piece.statement.op == Op::select_row) piece.there = rows_.contains(piece.statement.number);
+  }
   for (const std::uint64_t row : request.numbers) {
     ledger_.write(row);
     open_writes_.insert(row);

@@ -59,7 +59,7 @@ std::string summary(std::string_view bytes, bool from_backend) {
 
 SessionScript::SessionScript(PoolMode mode, session::SettingSet startup, Dialect dialect,
                              std::optional<retry::ReplayOptions> replay)
-    : context_{{mode, true, 200, std::size_t{1} << 20U},
+    : context_{{mode, mode != PoolMode::statement, 200, std::size_t{1} << 20U, nullptr},
                statements_,
                settings_,
                reported_,

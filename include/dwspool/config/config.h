@@ -14,6 +14,7 @@
 #include "dwspool/base/log.h"
 #include "dwspool/base/pool_mode.h"
 #include "dwspool/base/replay_level.h"
+#include "dwspool/base/routing.h"
 #include "dwspool/base/secret.h"
 #include "dwspool/base/time.h"
 
@@ -42,9 +43,23 @@ struct KeepAlive {
 struct Coordinator {
   std::string host;  // name or address; a directory (leading '/') for a Unix socket
   std::uint16_t port = 8000;
+  std::uint32_t weight = 1;
+  std::uint32_t priority = 0;  // Balance::priority: the lowest goes first
 
   std::string label() const;  // "host:port", for logs, metrics and the console
-  friend bool operator==(const Coordinator&, const Coordinator&) = default;
+};
+
+// How the hosts of a cluster are looked after.
+struct Probing {
+  // Whom the probes log in as; without a user, like the first clients that come.
+  std::string user;
+  std::optional<Secret> password;
+  std::string database;
+  Duration interval = std::chrono::seconds{1};  // 0: no probes
+  Duration suspect_interval = std::chrono::milliseconds{100};
+  Duration timeout = std::chrono::seconds{1};
+  Duration dead_after = std::chrono::seconds{8};  // 0: never
+  bool configured = false;                        // the section is there
 };
 
 // An error by which a coordinator says that a statement was refused before it ran, besides those
@@ -55,13 +70,29 @@ struct Refusal {
   friend bool operator==(const Refusal&, const Refusal&) = default;
 };
 
+// Coordinators that are found in pgxc_node.
+struct Discovery {
+  bool enabled = false;
+  Duration interval = std::chrono::seconds{30};
+  // Where a coordinator can be reached, by the address that pgxc_node has for it.
+  std::vector<std::pair<Coordinator, Coordinator>> address_map;
+};
+
 struct Cluster {
   std::string name;
   std::vector<Coordinator> coordinators;                // not empty
   Dialect dialect = Dialect::unknown;                   // unknown: found out at the first log-in
   Duration connect_timeout = std::chrono::seconds{10};  // TCP connect and log-in together
-  KeepAlive keepalive{std::chrono::seconds{5}, std::chrono::seconds{2}, 3};
+  KeepAlive keepalive{std::chrono::seconds{4}, std::chrono::seconds{2}, 2};
   std::uint32_t max_pbkdf2_iterations = 1000000;
+  Balance balance = Balance::least_connections;
+  Duration warm_up = std::chrono::seconds{5};           // 0: none
+  std::optional<std::uint32_t> connect_rate;            // per second and host; 0: any
+  std::uint32_t max_connections = 0;                    // of all pools; 0: any number
+  std::uint32_t max_host_connections = 0;               // the same for each host
+  Duration max_standby_lag = std::chrono::seconds{10};  // 0: any
+  Probing probing;
+  Discovery discovery;
   std::vector<Refusal> refusals;  // replay.refusals
   // From `conninfo:`; used by databases and users that name none of their own.
   std::string database;
@@ -83,6 +114,7 @@ struct PoolOptions {
   std::optional<Duration> server_lifetime;
   std::optional<bool> defer_begin;
   std::optional<std::uint32_t> max_prepared_statements;
+  std::optional<std::vector<std::string>> pin_on;  // in lower case, sorted
   std::optional<ReplayLevel> replay;
   std::optional<Duration> replay_deadline;
   std::optional<std::uint32_t> replay_attempts;
@@ -102,6 +134,7 @@ struct PoolSettings {
   Duration server_lifetime = std::chrono::hours{1};        // 0: no limit
   bool defer_begin = true;
   std::uint32_t max_prepared_statements = 200;
+  std::vector<std::string> pin_on;  // functions that bind a session, in pool_mode auto
   ReplayLevel replay = ReplayLevel::transaction;
   Duration replay_deadline{};  // 0: 60 s, or 150 s in front of DWS
   std::uint32_t replay_attempts = 5;
@@ -114,6 +147,9 @@ struct Database {
   std::string backend_database;  // empty: the name that the client asked for
   std::string backend_user;      // not empty: all clients of this database log in as it
   std::optional<Secret> backend_password;
+  std::optional<Target> target;       // else read_write
+  std::uint32_t max_connections = 0;  // of all its pools; 0: any number
+  std::uint32_t max_clients = 0;      // 0: any number
   PoolOptions pool;
 };
 
@@ -126,6 +162,8 @@ struct User {
   auth::UserSecret secret;                 // what the client must prove to know
   std::string backend_user;                // empty: the client's own name
   std::optional<Secret> backend_password;  // else a plain `secret`, else the cluster's
+  std::uint32_t max_connections = 0;       // of all its pools; 0: any number
+  std::uint32_t max_clients = 0;           // 0: any number
   PoolOptions pool;
 };
 
@@ -154,6 +192,8 @@ struct Config {
   // The entry of that name, else that of "*", else null.
   const Database* find_database(std::string_view name) const;
   const User* find_user(std::string_view name) const;
+  // Whether the cluster's hosts are probed: if there is a choice, or somebody asks for a role.
+  bool is_probed(const Cluster& cluster) const;
   // defaults, then the database's own, then the user's own.
   PoolSettings pool_settings(const Database& database, const User* user) const;
 };

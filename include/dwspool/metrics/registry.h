@@ -88,7 +88,7 @@ enum class OpenFailure : std::uint8_t {
 std::string_view to_string(OpenFailure failure);
 
 // Reasons that bind a session to its backend; the names are those of the label.
-inline constexpr std::size_t pin_reasons = 10;
+inline constexpr std::size_t pin_reasons = 11;
 std::string_view pin_reason_name(std::size_t index);
 
 // One worker.
@@ -122,6 +122,11 @@ struct CoordinatorBlock {
   Counter failed;
   Gauge connections;
   Gauge up;  // 1 when the last attempt succeeded, 0 when it failed
+  // Of probes, in the first worker's block only:
+  Counter probes;
+  Counter probe_failures;
+  Gauge role;     // 0 unknown, 1 primary, 2 standby
+  Gauge serving;  // 1 while it is given work
 };
 
 // Thread-safe. Blocks live as long as the registry: numbers never go backwards because a pool

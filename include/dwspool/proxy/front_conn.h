@@ -74,6 +74,7 @@ class FrontConn final : public net::Socket::Handler {
   bool process(std::string_view& in);
   bool process_startup(std::string_view& in);
   bool check_login();
+  bool count_client(const std::string& database, wire::ErrorReport& report);
   bool start_session();
   void adopt_pid();
   bool run(session::Next next, std::string_view& in);
@@ -112,8 +113,10 @@ class FrontConn final : public net::Socket::Handler {
   std::string user_;
   ByteQueue in_;
   ByteQueue out_;
-  bool counted_ = false;      // in Hub::clients
-  bool lingering_ = false;    // the last word is said: reads to the end, so that it arrives
+  std::vector<std::string> counted_as_;  // by the limits of its database and user
+  bool counted_ = false;                 // in Hub::clients
+  bool lingering_ = false;  // the last word is said: reads to the end, so that it arrives
+  bool pin_logged_ = false;
   bool waiting_ = false;      // in the pool's queue
   bool input_ended_ = false;  // all is here, a Terminate at its end; it waits for its turn
   TimePoint wait_started_;

@@ -9,6 +9,7 @@
 #include <mutex>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "dwspool/base/log.h"
 #include "dwspool/base/time.h"
@@ -19,6 +20,8 @@
 #include "dwspool/metrics/registry.h"
 
 #include "dwspool/proxy/cancel_registry.h"
+#include "dwspool/proxy/cluster_state.h"
+#include "dwspool/proxy/quotas.h"
 #include "dwspool/proxy/slot_ledger.h"
 
 namespace dwspool::proxy {
@@ -55,13 +58,20 @@ struct Hub {
         log(logger),
         metrics(registry),
         mock_secret(std::move(process_secret)),
-        slots(config->workers) {}
+        slots(config->workers) {
+    for (const config::Cluster& cluster : config->clusters) {
+      clusters.push_back(std::make_unique<ClusterState>(*config, cluster, log, metrics));
+    }
+  }
 
   std::shared_ptr<const config::Config> config;
   Log& log;
   metrics::Registry& metrics;
   std::string mock_secret;  // random; makes the challenges of unknown users
   SlotLedger slots;
+  Quotas quotas;
+  ClientCounts client_counts;                           // by database and user
+  std::vector<std::unique_ptr<ClusterState>> clusters;  // in the order of the configuration
   CancelRegistry cancels;
   Credentials credentials;
   std::atomic<std::uint32_t> clients{0};  // logged in or on the way

@@ -6,6 +6,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "dwspool/base/secret.h"
 
@@ -15,6 +16,8 @@
 
 #include "dwspool/session/replayed_session.h"
 
+#include "dwspool/proxy/cluster_state.h"
+#include "dwspool/proxy/quotas.h"
 #include "dwspool/proxy/slot_ledger.h"
 
 namespace dwspool::proxy {
@@ -26,7 +29,9 @@ struct Route {
   std::string database;  // on the backend
   std::string user;      // on the backend
   std::optional<Secret> password;
+  Target target = Target::read_write;
   config::PoolSettings settings;
+  std::vector<QuotaRule> quotas;  // that it shares with other pools
   // The lock-out guard's name for this user on this cluster, its password included.
   std::string account;
   // Names the pool. Clients with the same key share backends: same database, same account, and
@@ -51,7 +56,9 @@ struct PoolContext {
   session::SessionContext sessions;
   session::ReplayContext replay;
   std::shared_ptr<SlotAccount> slots;
+  Quotas::MemberPtr quota;  // null: none
   std::shared_ptr<metrics::PoolBlock> metrics;
+  ClusterState* cluster = nullptr;
   // Why the last backend could not be opened; for the DETAIL of those who wait in vain.
   std::string last_failure;
   std::size_t clients = 0;

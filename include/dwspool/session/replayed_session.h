@@ -136,6 +136,15 @@ class ReplayedSession {
     std::size_t units_fed = 0;  // all of them
   };
 
+  // One that has sent everything again, while the answer that was missing is still to come: what
+  // fails before that is the same effort, with its deadline and its attempts.
+  struct Effort {
+    ReplayNote note;
+    TimePoint started{};
+    TimePoint ends = never;
+    retry::Backoff backoff;
+  };
+
   // replayed_session.cpp: the way of every message
   ReplayLevel level();
   void begin_recording();
@@ -143,6 +152,7 @@ class ReplayedSession {
   void stop_recording(retry::Refusal why, Output& out);
   bool may_record(std::string_view in, bool& sampled, Output& out);
   Next record(std::string_view& in, Output& out);
+  void end_effort(Output& out, TimePoint now);
   void observe(const Output& out, std::size_t mark);
   void observe_frames(std::string_view bytes);
   Next take_found_loss(Next next, Output& out, TimePoint now);
@@ -180,6 +190,7 @@ class ReplayedSession {
   Next hear_catalog(std::string_view bytes, Next next, Output& out, TimePoint now);
   Next pump(Output& out, TimePoint now);
   Next compare(Output& out, std::size_t mark, Next next, TimePoint now);
+  Next go_live(Output& out, std::size_t mark, Next next, TimePoint now);
   std::optional<Next> take_error_again(const wire::Frame& frame, Next next, Output& out,
                                        TimePoint now);
   bool passes_on() const;
@@ -201,6 +212,7 @@ class ReplayedSession {
   TimePoint deadline_ = never;
   std::unique_ptr<Recording> recording_;
   std::unique_ptr<Run> run_;
+  std::optional<Effort> effort_;
   SettingsPtr level_of_;
   ReplayLevel level_ = ReplayLevel::off;
 };

@@ -66,6 +66,9 @@ TEST_CASE("keys") {
 }
 
 TEST_CASE("types and ranges") {
+  const std::string no_function =
+      "expected a function's name without its schema and without quotes: 4 to 63 letters, digits, "
+      "_ or $, a letter first\n";
   check_all({
       {with("workers: 0\n"), "4: workers: expected a whole number from 1 to 64, found '0'"},
       {with("workers: 65\n"), "4: workers: expected a whole number from 1 to 64, found '65'"},
@@ -105,8 +108,15 @@ TEST_CASE("types and ranges") {
        "4: log.level: expected debug, info, warning or error, found a list"},
       {with("auth_method: scram\n"),
        "4: auth_method: expected trust, md5 or scram-sha-256, found 'scram'"},
-      {with("defaults: {pool_mode: statement}\n"),
-       "4: defaults.pool_mode: expected session, transaction or auto, found 'statement'"},
+      {with("defaults: {pool_mode: query}\n"),
+       "4: defaults.pool_mode: expected session, transaction, statement or auto, found 'query'"},
+      {with("defaults: {pin_on: my_function}\n"),
+       "4: defaults.pin_on: expected a list, found a text"},
+      {with("defaults: {pin_on: [fine_name, abc, a.b_c, [x], ab c]}\n"),
+       "4: defaults.pin_on[1]: " + no_function + "4: defaults.pin_on[2]: " + no_function +
+           "4: defaults.pin_on[3]: expected the name of a function, found a list\n"
+           "4: defaults.pin_on[4]: " +
+           no_function.substr(0, no_function.size() - 1)},
       {with("defaults: {defer_begin: yes}\n"),
        "4: defaults.defer_begin: expected false or true, found 'yes'"},
       {with("defaults: {pool_size: 0, max_prepared_statements: 100001}\n"),
@@ -219,7 +229,32 @@ TEST_CASE("clusters") {
       {with_cluster("{coordinators: \"cn1:8000\"}"),
        "1: clusters.main.coordinators: expected a list, found a text"},
       {with_cluster("{coordinators: [cn1, {host: cn2}]}"),
-       "1: clusters.main.coordinators[1]: expected host:port, found a mapping"},
+       "1: clusters.main.coordinators[1].host: unknown key\n"
+       "1: clusters.main.coordinators[1]: needs an 'address'"},
+      {with_cluster("{coordinators: [{address: cn1, weight: 0}]}"),
+       "1: clusters.main.coordinators[0].weight: expected a whole number from 1 to 1000, found "
+       "'0'"},
+      {with_cluster("{coordinators: [{address: cn1, priority: 1}, {address: \"cn1:8000\"}]}"),
+       "1: clusters.main.coordinators[1].address: cn1:8000 stands there twice"},
+      {with_cluster("{coordinators: [cn1], balance: fair}"),
+       "1: clusters.main.balance: expected least_connections, round_robin, random_two or priority, "
+       "found 'fair'"},
+      {with_cluster("{coordinators: [cn1], discovery: {}}"),
+       "1: clusters.main.discovery: needs 'probe' with a user: it asks for pgxc_node, and what is "
+       "found is probed"},
+      {with_cluster("{coordinators: [cn1], discovery: {address_map: [{from: a}]}}"),
+       "1: clusters.main.discovery.address_map[0]: needs 'from', the address in pgxc_node, and "
+       "'to', where it is reached"},
+      {with_cluster("{coordinators: [cn1], probe: {user: a}}"),
+       "1: clusters.main.probe: has a 'user', but no 'database' that it connects to"},
+      {with_cluster("{coordinators: [cn1], probe: {password: s3cret}}"),
+       "1: clusters.main.probe: has a password, but no 'user' that it belongs to"},
+      {with_cluster("{coordinators: [cn1], probe: {interval: 50ms}}"),
+       "1: clusters.main.probe.suspect_interval: is longer than 'interval'; it is meant to be "
+       "shorter"},
+      {with_cluster("{coordinators: [cn1], probe: {dead_after: 500ms}}"),
+       "1: clusters.main.probe.dead_after: is shorter than 'timeout', the time that one answer may "
+       "take"},
       {with_cluster("{coordinators: [\"cn1:8000\", cn1]}"),
        "1: clusters.main.coordinators[1]: cn1:8000 stands there twice"},
       {with_cluster("{coordinators: [\"*:8000\"]}"),
@@ -300,6 +335,10 @@ TEST_CASE("databases") {
        "the real name\n"
        "3: databases.pgbouncer: this name is the console's; take another one, with 'database:' for "
        "the real name"},
+      {"clusters: {main: {coordinators: [a], probe: {interval: 0}}}\n"
+       "databases: {app: {target: read-only}}\nusers: {a: {password: a}}\n",
+       "2: databases.app.target: which server is the primary is found out by probes, and the "
+       "cluster has 'probe: {interval: 0}'"},
       {with_database("{password: s3cret}"),
        "2: databases.app: has a password, but no 'user' that it belongs to"},
       {with_database("[a]"), "2: databases.app: expected keys with values, found a list"},

@@ -73,8 +73,8 @@ bool same_settings(const PoolSettings& a, const PoolSettings& b) {
          a.queue_timeout == b.queue_timeout && a.queue_notice == b.queue_notice &&
          a.server_idle_timeout == b.server_idle_timeout && a.server_lifetime == b.server_lifetime &&
          a.defer_begin == b.defer_begin && a.max_prepared_statements == b.max_prepared_statements &&
-         a.replay == b.replay && a.replay_deadline == b.replay_deadline &&
-         a.replay_attempts == b.replay_attempts;
+         a.pin_on == b.pin_on && a.replay == b.replay &&
+         a.replay_deadline == b.replay_deadline && a.replay_attempts == b.replay_attempts;
 }
 
 bool same_keepalive(const KeepAlive& a, const KeepAlive& b) {
@@ -135,6 +135,13 @@ TEST_CASE("the example with everything enabled loads, and shows the defaults") {
   CHECK(main.connect_timeout == Cluster{}.connect_timeout);
   CHECK(same_keepalive(main.keepalive, Cluster{}.keepalive));
   CHECK(main.max_pbkdf2_iterations == Cluster{}.max_pbkdf2_iterations);
+  CHECK(main.balance == Cluster{}.balance);
+  CHECK(main.warm_up == Cluster{}.warm_up);
+  CHECK(main.max_standby_lag == Cluster{}.max_standby_lag);
+  CHECK(main.probing.interval == Probing{}.interval);
+  CHECK(main.probing.suspect_interval == Probing{}.suspect_interval);
+  CHECK(main.probing.timeout == Probing{}.timeout);
+  CHECK(main.probing.dead_after == Probing{}.dead_after);
 }
 
 }  // namespace
