@@ -58,7 +58,7 @@ Next ReplayedSession::try_again(bool lost, Next next, Output& out, TimePoint now
     ++run.refusals;
   }
   next = leave_backend(next, lost);
-  session_.rewind();
+  rewind();
   if (passes_on()) recording_->transcript = std::move(run.again);  // it knows that much more now
   if (!run.dormant && now >= run.ends) {
     return give_up(run.report, ReplayResult::deadline, next, out, now);
@@ -84,6 +84,14 @@ Next ReplayedSession::leave_backend(Next next, bool retire) {
   Backend* left = session_.part();
   if (left != nullptr && retire) left->retire = true;
   return Next::release;
+}
+
+void ReplayedSession::rewind() {
+  if (!replay_->safeties.rewinds) {
+    recording_->mark.wanted = session_.wanted_settings();
+    recording_->mark.statements.clear();
+  }
+  session_.rewind();
 }
 
 Next ReplayedSession::on_client_in_run(bool has_input, Output& out, TimePoint now) {
@@ -112,24 +120,6 @@ Next ReplayedSession::on_timer_in_run(Output& out, TimePoint now) {
 
 // --- Proof that what is run again only reads -----------------------------------------------------
 
-// The functions and relations of what must have only read. Nothing: it cannot be proven.
-retry::CatalogNames ReplayedSession::names_in_log(std::size_t size) const {
-  retry::CatalogNames names;
-  for (const retry::UnitTexts& unit : texts_of_log(size)) {
-    for (const std::optional<std::string>& text : unit.texts) {
-      if (!text) continue;  // then it was not allowed in the first place
-      const retry::TextFacts facts = retry::understand(*text);
-      for (const retry::StatementFacts& statement : facts.statements) {
-        names.functions.insert(names.functions.end(), statement.functions.begin(),
-                               statement.functions.end());
-        names.relations.insert(names.relations.end(), statement.relations.begin(),
-                               statement.relations.end());
-      }
-    }
-  }
-  return names;
-}
-
 retry::CatalogScope ReplayedSession::catalog_scope() const {
   const SettingsPtr& wanted = session_.wanted_settings();
   return {{}, {}, wanted->empty() ? std::string() : statement_scope(*wanted)};
@@ -142,12 +132,12 @@ bool ReplayedSession::prove(Next& next, Output& out, TimePoint now) {
   retry::CatalogNames missing;
   const std::optional<bool> harmless =
       replay_->catalog.harmless(catalog_scope(), names_in_log(run_->must_read), now, missing);
-  if (harmless && *harmless) return true;
+  if (harmless && *harmless) {
+    run_->must_read = 0;
+    return true;
+  }
   if (harmless || run_->asked) {
-    const bool doubt =
-        run_->failure == retry::Failure::in_doubt || run_->failure == retry::Failure::doubtful;
-    next = give_up(doubt ? retry::describe(retry::Outcome::in_doubt, run_->cause) : run_->report,
-                   ReplayResult::not_read, next, out, now);
+    next = give_up(run_->report, ReplayResult::not_read, next, out, now);
     return false;
   }
   std::string bytes;
@@ -192,7 +182,7 @@ Next ReplayedSession::hear_catalog(std::string_view bytes, Next next, Output& ou
     run_->asked = true;
     phase_ = Phase::replaying;
     next = leave_backend(next, false);
-    session_.rewind();
+    rewind();
     return next;
   }
   return next;
@@ -205,6 +195,7 @@ Next ReplayedSession::hear_catalog(std::string_view bytes, Next next, Output& ou
 Next ReplayedSession::pump(Output& out, TimePoint now) {
   while (phase_ == Phase::replaying) {
     Run& run = *run_;
+    if (run.fed > 0) forget_finished();
     if (run.fed == 0) {
       Next next = Next::need_input;
       if (!prove(next, out, now)) return next;
@@ -273,6 +264,7 @@ bool ReplayedSession::same_unit(std::size_t i) const {
 
 // After a message: false when what has come again by now is not what the client was told.
 bool ReplayedSession::compare_last() {
+  if (!replay_->safeties.compares) return true;
   const retry::Transcript& told = recording_->transcript;
   const retry::Transcript& again = run_->again;
   const std::size_t units = again.units().size();
@@ -290,13 +282,13 @@ Next ReplayedSession::compare(Output& out, std::size_t mark, Next next, TimePoin
   std::vector<std::string_view> pieces;
   out.to_client.for_each_from(mark, [&](std::string_view bytes) { pieces.push_back(bytes); });
   out.to_client.truncate(mark);
+  std::optional<std::size_t> live_from;
   std::size_t large_left = run_->again.large_left();
   for (const std::string_view bytes : pieces) {
     const std::size_t rest = std::min(large_left, bytes.size());
     large_left -= rest;
     out.count_answers(bytes.substr(rest), false);
   }
-  std::optional<std::size_t> live_from;
   for (std::string_view bytes : pieces) {
     if (phase_ == Phase::asking) {
       next = hear_catalog(bytes, next, out, now);
@@ -344,6 +336,9 @@ Next ReplayedSession::compare(Output& out, std::size_t mark, Next next, TimePoin
       if (known) {
         if (!compare_last()) return give_up_on_mismatch(next, out, now);
       } else {
+        if (frame.type == be::error_response && !comes_again(wire::read_error(frame.body()))) {
+          recording_->unrepeatable = true;
+        }
         out.count_answers(frame.bytes, true);
         out.to_client.add(frame.bytes);
       }
@@ -383,9 +378,13 @@ std::optional<Next> ReplayedSession::take_error_again(const wire::Frame& frame, 
   }
   const retry::Transcript& again = run_->again;
   const retry::Decision decision = judge(failure, in_transaction, again, again.current().completed);
+  if (passes_on()) run_->in_transaction = in_transaction;
   switch (decision.verdict) {
     case retry::Verdict::replay_if_reads:
       run_->must_read = std::max(run_->must_read, run_->fed);
+      if (failure == retry::Failure::doubtful) {
+        run_->report = retry::describe(retry::Outcome::in_doubt, retry::said_by_server(fields));
+      }
       [[fallthrough]];
     case retry::Verdict::replay:
       return try_again(false, next, out, now);
@@ -429,7 +428,8 @@ Next ReplayedSession::give_up_on_mismatch(Next next, Output& out, TimePoint now)
   if (cancelled_) return give_up(canceled_report(), ReplayResult::canceled, next, out, now);
   wire::ErrorReport report;
   report.detail = run_->cause;
-  if (run_->in_transaction) {
+  // A COMMIT on its way is no part of the transaction any more; what was answered before it is.
+  if (run_->in_transaction || !recording_->transcript.units().empty()) {
     report.sqlstate = wire::sqlstate::serialization_failure;
     report.message =
         "the transaction was lost and run again, with other results than the application has seen";
@@ -448,7 +448,12 @@ Next ReplayedSession::give_up(wire::ErrorReport report, ReplayResult result, Nex
                               TimePoint now) {
   next = leave_backend(next, false);
   OpenRequests open = open_requests();
-  if (report.sqlstate == wire::sqlstate::transaction_resolution_unknown) open.transaction = false;
+  // Who does not ask for anything at the moment has a transaction that is surely lost, or was run
+  // again without his knowing; he is told when he asks.
+  const bool asked = open.owed > 0 || open.unsynced;
+  if (asked && report.sqlstate == wire::sqlstate::transaction_resolution_unknown) {
+    open.transaction = false;
+  }
   ReplayNote note;
   note.failure = run_->failure;
   note.result = result;
@@ -458,7 +463,7 @@ Next ReplayedSession::give_up(wire::ErrorReport report, ReplayResult result, Nex
   note.took = now - run_->started;
   note.cause = std::move(run_->cause);
   out.replays.push_back(std::move(note));
-  session_.rewind();
+  rewind();
   std::unique_ptr<ClientStatements> statements = std::move(run_->statements);
   run_.reset();
   end_recording();
@@ -482,7 +487,11 @@ Next ReplayedSession::on_acquire_failed(const wire::ErrorReport& report, Output&
 
 Next ReplayedSession::on_cancel_while_waiting(Output& out, TimePoint now) {
   if (phase_ == Phase::live) return session_.on_cancel_while_waiting(out);
-  return give_up(canceled_report(), ReplayResult::canceled, Next::need_input, out, now);
+  // What may have taken effect did not fail because somebody wished so.
+  const bool doubtful = run_->must_read > 0 &&
+                        run_->report.sqlstate == wire::sqlstate::transaction_resolution_unknown;
+  return give_up(doubtful ? run_->report : canceled_report(), ReplayResult::canceled,
+                 Next::need_input, out, now);
 }
 
 }  // namespace dwspool::session

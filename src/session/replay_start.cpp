@@ -1,5 +1,6 @@
 // Something has failed: may it be run again?
 #include <algorithm>
+#include <array>
 #include <utility>
 
 #include "dwspool/sql/fingerprint.h"
@@ -36,6 +37,16 @@ retry::Failure ReplayedSession::failure_of(const wire::ErrorFields& fields) cons
       break;
   }
   return retry::Failure::none;
+}
+
+// Whether the same error is to be expected of another run: not of one that somebody has asked for,
+// or that the state of the cluster has brought about.
+bool ReplayedSession::comes_again(const wire::ErrorFields& fields) const {
+  constexpr std::array<std::string_view, 5> passing = {"40", "53", "57", "58", "XX"};
+  const bool of_statement =
+      std::none_of(passing.begin(), passing.end(),
+                   [&](std::string_view each) { return fields.sqlstate.starts_with(each); });
+  return of_statement && replay_->errors.meaning(fields, dialect_) == retry::ErrorMeaning::ordinary;
 }
 
 // An ErrorResponse is among what stands behind `mark`. Nothing when it goes its way, perhaps in
@@ -133,6 +144,9 @@ std::optional<Next> ReplayedSession::take_error(Output& out, std::size_t mark, T
   wire::ErrorReport report = retry::describe(retry::Outcome::not_sent, cause);
   report.message = "the database cluster could not run the statement, and did not recover in time";
   report.hint = "Nothing of it was committed. It can be run again.";
+  if (failure == retry::Failure::doubtful && decision.verdict == retry::Verdict::replay_if_reads) {
+    report = retry::describe(retry::Outcome::in_doubt, cause);
+  }
   begin_run(failure, cause, std::move(report), in_transaction,
             decision.verdict == retry::Verdict::replay_if_reads, now);
   return try_again(false, Next::release, out, now);
@@ -171,10 +185,16 @@ Next ReplayedSession::on_loss(const std::string& cause, bool still_lent, Output&
                      decision.verdict == retry::Verdict::replay_if_reads;
   const bool only_if_reads = decision.verdict == retry::Verdict::replay_if_reads;
   if (!live) {
-    if (!again)
+    if (passes_on()) run_->in_transaction = in_transaction;
+    if (!again) {
       return give_up(retry::describe(outcome, cause), retry::ReplayResult::lost_again, next, out,
                      now);
-    if (only_if_reads) run_->must_read = std::max(run_->must_read, run_->fed);
+    }
+    if (only_if_reads) {
+      run_->must_read = std::max(run_->must_read, run_->fed);
+      // Until it is proven that it only read, it may have taken effect.
+      if (failure == Failure::in_doubt) run_->report = retry::describe(outcome, cause);
+    }
     return try_again(true, next, out, now);
   }
   if (!again) {
@@ -196,9 +216,10 @@ retry::Decision ReplayedSession::judge(retry::Failure failure, bool in_transacti
   situation.in_transaction = in_transaction;
   situation.answered = told.units().size();
   situation.completed = completed;
+  situation.failure_told = recording_->unrepeatable;
   // Of what is run again, only what has been said again by now can have done anything.
   const std::size_t said = run_ ? run_->fed : recording_->log.size();
-  return retry::decide(situation, logged_units(said, situation.asked_not_to));
+  return replay_->safeties.decide(situation, logged_units(said, situation.asked_not_to));
 }
 
 std::vector<retry::LoggedUnit> ReplayedSession::logged_units(std::size_t size,
@@ -240,6 +261,24 @@ std::vector<retry::UnitTexts> ReplayedSession::texts_of_log(std::size_t size) co
                            if (known == nullptr) return {};
                            return known->query;
                          });
+}
+
+// The functions and relations that are named in the beginning of the log.
+retry::CatalogNames ReplayedSession::names_in_log(std::size_t size) const {
+  retry::CatalogNames names;
+  for (const retry::UnitTexts& unit : texts_of_log(size)) {
+    for (const std::optional<std::string>& text : unit.texts) {
+      if (!text) continue;  // then it was not allowed in the first place
+      const retry::TextFacts facts = retry::understand(*text);
+      for (const retry::StatementFacts& statement : facts.statements) {
+        names.functions.insert(names.functions.end(), statement.functions.begin(),
+                               statement.functions.end());
+        names.relations.insert(names.relations.end(), statement.relations.begin(),
+                               statement.relations.end());
+      }
+    }
+  }
+  return names;
 }
 
 void ReplayedSession::begin_run(retry::Failure failure, std::string_view cause,

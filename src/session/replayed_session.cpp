@@ -75,11 +75,33 @@ void ReplayedSession::end_recording() {
   }
   done.log.clear();
   done.held.clear();
+  done.unrepeatable = false;
   done.transcript.clear();
   done.sampled = false;
   done.mark.wanted.reset();
   done.mark.statements.clear();
   replay_->spare.push_back(std::move(recording_));
+}
+
+// What is over and answered, with no transaction open behind it, is not to be run once more when
+// what comes behind it fails.
+void ReplayedSession::forget_finished() {
+  Run& run = *run_;
+  Recording& recording = *recording_;
+  const bool answered = run.again.units().size() == run.units_fed && run.again.between_units() &&
+                        recording.transcript.units().size() <= run.units_fed &&
+                        recording.transcript.between_units();
+  if (!answered || run.fed == recording.log.size() || !session_.at_rest()) return;
+  recording.log.erase(0, run.fed);
+  replay_->memory -= run.fed;
+  recording.transcript.clear();
+  recording.unrepeatable = false;
+  session_.keep_mark(&recording.mark);
+  run.must_read -= std::min(run.must_read, run.fed);
+  run.fed = run.units_fed = 0;
+  run.again.clear();
+  run.in_transaction = false;
+  run.statements = session_.settled_statements();
 }
 
 // --- Live ---------------------------------------------------------------------------------------
@@ -131,6 +153,8 @@ Next ReplayedSession::record(std::string_view& in, Output& out) {
   const std::size_t mark = out.to_client.size();
   const std::uint32_t errors = out.errors;
   const Next next = session_.on_client(in, out);
+  // What is held comes in front of what is answered here.
+  if (out.to_client.size() != mark || next == Next::close) let_go(out, mark);
   if (session_.at_rest()) {
     // It was answered without a backend: the next one is the sample.
     if (recording_->sampled) replay_->until_sample = 1;
@@ -272,6 +296,10 @@ void ReplayedSession::observe_frames(std::string_view bytes) {
     const wire::FrameView view = wire::peek_frame(bytes);
     if (view.status == wire::FrameStatus::complete) {
       const wire::Frame frame = wire::take_frame(bytes, view);
+      if (frame.type == wire::backend::error_response &&
+          !comes_again(wire::read_error(frame.body()))) {
+        recording_->unrepeatable = true;
+      }
       transcript.add(frame.type, frame.body());
     } else {
       transcript.begin_large(view.type, bytes.substr(wire::header_size), view.total - bytes.size());

@@ -87,8 +87,7 @@ void Session::give_up(const OpenRequests& open, const wire::ErrorReport& report,
 
 bool Session::in_transaction() const {
   const bool guarded = read_only_.block != ReadOnly::Block::none;
-  return !guarded &&
-         (begin_sent_ || begin_failed_ || backend_->status != wire::TxStatus::idle);
+  return !guarded && (begin_sent_ || begin_failed_ || backend_->status != wire::TxStatus::idle);
 }
 
 retry::LostWork Session::lost_work() const {

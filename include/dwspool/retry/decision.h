@@ -35,6 +35,7 @@ enum class Refusal : std::uint8_t {
   none,
   level,       // the level does not go so far
   asked,       // /*+ noreplay */
+  told,        // the client was told an error that would not come again
   external,    // effects outside of the database
   commit,      // a COMMIT, or a write that commits by itself
   multi,       // several statements in one request, the first of them done
@@ -79,6 +80,7 @@ struct Situation {
   std::size_t answered = 0;   // units of the log that the client knows the results of
   std::size_t completed = 0;  // statements of the unit behind these that were done
   bool asked_not_to = false;
+  bool failure_told = false;  // of a unit of the log, an error that would not come again
 };
 
 struct Decision {

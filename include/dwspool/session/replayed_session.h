@@ -50,6 +50,7 @@ struct Recording {
   std::string log;               // what the client has sent
   retry::Transcript transcript;  // what it was told
   std::string held;              // an answer that it was not told yet
+  bool unrepeatable = false;     // an error that it was told would not come again
   bool sampled = false;          // to be looked at when it has ended, see take_sample()
 };
 
@@ -68,6 +69,15 @@ struct ReplayContext {
   std::uint32_t until_sample = sample_every;
   std::uint64_t samples = 0;
   std::uint64_t random = 0x9E3779B97F4A7C15ULL;
+
+  // Never touched but by the simulator, which proves that it would notice if they were missing.
+  struct Safeties {
+    retry::Decision (*decide)(const retry::Situation& situation,
+                              const std::vector<retry::LoggedUnit>& units) = retry::decide;
+    bool compares = true;
+    bool rewinds = true;
+  };
+  Safeties safeties;
 };
 
 class ReplayedSession {
@@ -101,6 +111,8 @@ class ReplayedSession {
   void on_cancel_sent() { cancelled_ = run_ != nullptr; }
   // Neither waiting for a backend nor using one, but about to.
   bool pausing() const { return phase_ == Phase::pausing; }
+  // Something that has failed is made good, and its client waits for that.
+  bool makes_good() const { return run_ != nullptr && !run_->dormant; }
 
   SessionState state() const { return session_.state(); }
   bool attached() const { return session_.attached(); }
@@ -168,6 +180,7 @@ class ReplayedSession {
   std::optional<Next> take_error(Output& out, std::size_t mark, TimePoint now);
   Next on_loss(const std::string& cause, bool still_lent, Output& out, TimePoint now);
   retry::Failure failure_of(const wire::ErrorFields& fields) const;
+  bool comes_again(const wire::ErrorFields& fields) const;
   retry::Decision judge(retry::Failure failure, bool in_transaction, const retry::Transcript& told,
                         std::size_t completed) const;
   std::vector<retry::UnitTexts> texts_of_log(std::size_t size) const;
@@ -184,6 +197,7 @@ class ReplayedSession {
   Next on_timer_in_run(Output& out, TimePoint now);
   Next try_again(bool lost, Next next, Output& out, TimePoint now);
   Next leave_backend(Next next, bool retire);
+  void rewind();
   retry::CatalogNames names_in_log(std::size_t size) const;
   retry::CatalogScope catalog_scope() const;
   bool prove(Next& next, Output& out, TimePoint now);
@@ -195,6 +209,7 @@ class ReplayedSession {
                                        TimePoint now);
   bool passes_on() const;
   bool caught_up() const;
+  void forget_finished();
   bool same_unit(std::size_t i) const;
   bool compare_last();
   void finish_run(Output& out, TimePoint now);
