@@ -82,7 +82,8 @@ void Front::watch_replay() {
   bool told = false;
   for (const session::ReplayNote& note : shell_.output_.replays) {
     if (note.result != retry::ReplayResult::refused) replay_began_ = never;
-    told = told || (note.result != retry::ReplayResult::masked && note.result != retry::ReplayResult::canceled);
+    told = told || (note.result != retry::ReplayResult::masked &&
+                    note.result != retry::ReplayResult::canceled);
   }
   if (!session_->makes_good()) {
     replay_began_ = never;
