@@ -59,8 +59,9 @@ Next ReplayedSession::try_again(bool lost, Next next, Output& out, TimePoint now
   next = leave_backend(next, lost);
   rewind();
   if (passes_on()) recording_->transcript = std::move(run.again);  // it knows that much more now
-  if (!run.dormant && now >= run.ends)
+  if (!run.dormant && now >= run.ends) {
     return give_up(run.report, ReplayResult::deadline, next, out, now);
+  }
   if (run.losses > replay_->options.attempts) {
     return give_up(run.report, ReplayResult::attempts, next, out, now);
   }
@@ -117,24 +118,6 @@ Next ReplayedSession::on_timer_in_run(Output& out, TimePoint now) {
 }
 
 // --- Proof that what is run again only reads -----------------------------------------------------
-
-// The functions and relations of what must have only read. Nothing: it cannot be proven.
-retry::CatalogNames ReplayedSession::names_in_log(std::size_t size) const {
-  retry::CatalogNames names;
-  for (const retry::UnitTexts& unit : texts_of_log(size)) {
-    for (const std::optional<std::string>& text : unit.texts) {
-      if (!text) continue;  // then it was not allowed in the first place
-      const retry::TextFacts facts = retry::understand(*text);
-      for (const retry::StatementFacts& statement : facts.statements) {
-        names.functions.insert(names.functions.end(), statement.functions.begin(),
-                               statement.functions.end());
-        names.relations.insert(names.relations.end(), statement.relations.begin(),
-                               statement.relations.end());
-      }
-    }
-  }
-  return names;
-}
 
 retry::CatalogScope ReplayedSession::catalog_scope() const {
   const SettingsPtr& wanted = session_.wanted_settings();
@@ -368,13 +351,13 @@ Next ReplayedSession::compare(Output& out, std::size_t mark, Next next, TimePoin
 Next ReplayedSession::go_live(Output& out, std::size_t mark, Next next, TimePoint now) {
   if (const auto taken = take_error(out, mark, now)) return *taken;
   if (session_.at_rest() && !session_.found_loss()) {
-    end_effort(out);
+    end_effort(out, now);
     end_recording();
     return next;
   }
   const std::size_t answered = recording_->transcript.units().size();
   observe(out, mark);
-  if (recording_->transcript.units().size() != answered) end_effort(out);
+  if (recording_->transcript.units().size() != answered) end_effort(out, now);
   return next;
 }
 

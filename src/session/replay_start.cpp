@@ -274,6 +274,24 @@ std::vector<retry::UnitTexts> ReplayedSession::texts_of_log(std::size_t size) co
                          });
 }
 
+// The functions and relations that are named in the beginning of the log.
+retry::CatalogNames ReplayedSession::names_in_log(std::size_t size) const {
+  retry::CatalogNames names;
+  for (const retry::UnitTexts& unit : texts_of_log(size)) {
+    for (const std::optional<std::string>& text : unit.texts) {
+      if (!text) continue;  // then it was not allowed in the first place
+      const retry::TextFacts facts = retry::understand(*text);
+      for (const retry::StatementFacts& statement : facts.statements) {
+        names.functions.insert(names.functions.end(), statement.functions.begin(),
+                               statement.functions.end());
+        names.relations.insert(names.relations.end(), statement.relations.begin(),
+                               statement.relations.end());
+      }
+    }
+  }
+  return names;
+}
+
 void ReplayedSession::begin_run(retry::Failure failure, std::string_view cause,
                                 wire::ErrorReport report, bool in_transaction, bool only_if_reads,
                                 TimePoint now) {

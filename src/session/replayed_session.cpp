@@ -214,7 +214,7 @@ Next ReplayedSession::on_server(std::string_view& in, Output& out, TimePoint now
   }
   if (out.errors == errors && session_.at_rest() && !session_.found_loss()) {
     // By far the most frequent: all is answered.
-    end_effort(out);
+    end_effort(out, now);
     let_go(out, mark);
     if (recording_->sampled) take_sample(out, now);
     end_recording();
@@ -223,7 +223,7 @@ Next ReplayedSession::on_server(std::string_view& in, Output& out, TimePoint now
   if (out.errors != errors) {
     if (const auto taken = take_error(out, mark, now)) return *taken;
   }
-  if (out.queries != queries) end_effort(out);
+  if (out.queries != queries) end_effort(out, now);
   if (session_.at_rest() && !session_.found_loss()) {
     let_go(out, mark);
     end_recording();
@@ -272,8 +272,9 @@ void ReplayedSession::note_loss(std::string_view cause, Output& out) const {
 }
 
 // The answer has come for which something was run again.
-void ReplayedSession::end_effort(Output& out) {
+void ReplayedSession::end_effort(Output& out, TimePoint now) {
   if (!effort_) return;
+  effort_->note.took = now - effort_->started;
   out.replays.push_back(std::move(effort_->note));
   effort_.reset();
 }

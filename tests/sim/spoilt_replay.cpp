@@ -81,8 +81,9 @@ void Front::watch_replay() {
   Context& context = shell_.context_;
   bool told = false;
   for (const session::ReplayNote& note : shell_.output_.replays) {
-    if (note.result != "refused") replay_began_ = never;
-    told = told || (note.result != "masked" && note.result != "canceled");
+    if (note.result != retry::ReplayResult::refused) replay_began_ = never;
+    told = told || (note.result != retry::ReplayResult::masked &&
+                    note.result != retry::ReplayResult::canceled);
   }
   if (!session_->makes_good()) {
     replay_began_ = never;

@@ -164,7 +164,7 @@ class ReplayedSession {
   void stop_recording(retry::Refusal why, Output& out);
   bool may_record(std::string_view in, bool& sampled, Output& out);
   Next record(std::string_view& in, Output& out);
-  void end_effort(Output& out);
+  void end_effort(Output& out, TimePoint now);
   void observe(const Output& out, std::size_t mark);
   void observe_frames(std::string_view bytes);
   Next take_found_loss(Next next, Output& out, TimePoint now);

@@ -69,7 +69,7 @@ class Replayed {
     to_client_ += out_.to_client.flatten();
     to_server_ += out_.to_server.flatten();
     for (const session::ReplayNote& note : out_.replays) {
-      if (note.result == "masked") ++masked;
+      if (note.result == retry::ReplayResult::masked) ++masked;
     }
     out_.clear();
   }

@@ -16,17 +16,20 @@ TEST_CASE("replay: the first statement of a transaction is refused until the dat
     const std::string text =
         simple ? query("insert into t values (1)")
                : parse("", "insert into t values (1)") + bind("", "") + execute() + sync();
-    const std::string parsed = simple ? "" : message('1') + message('2');
+    // In front of messages of the extended protocol the BEGIN is cleaned up.
+    const std::string parsed =
+        simple ? "" : message('3') + message('3') + message('1') + message('2');
     script.client(query("begin") + text).to_client("C:BEGIN Z:T");
     for (int i = 0; i < 4; ++i) {
       script.grant_fresh();
       script.server(begun() + parsed + pooler_error() + ready('E'));
-      script.to_client("").expect(Next::release).go_on().expect(Next::need_input);
+      script.to_client(!simple && i == 0 ? "1 2" : "");  // they can be compared, too
+      script.expect(Next::release).go_on().expect(Next::need_input);
       script.wait(2s);
     }
     script.grant_fresh();
     script.server(begun() + parsed + complete("INSERT 0 1") + ready('T'));
-    script.to_client(simple ? "C:INSERT 0 1 Z:T" : "1 2 C:INSERT 0 1 Z:T");
+    script.to_client("C:INSERT 0 1 Z:T");
     REQUIRE(script.notes.size() == 1);
     CHECK(script.notes[0].refusals == 4);
     CHECK(script.notes[0].took == 8s);
