@@ -82,8 +82,8 @@ std::string_view replay_result_name(std::size_t index) {
 
 std::string_view replay_reason_name(std::size_t index) {
   static constexpr std::array<std::string_view, replay_reasons> names = {
-      "none",       "level",   "asked",     "external", "commit",    "multi",  "utility",
-      "unreadable", "too_big", "pipelined", "copy",     "forwarded", "pinned", "unproven"};
+      "none",       "level",   "asked",     "told", "external",  "commit", "multi",   "utility",
+      "unreadable", "too_big", "pipelined", "copy", "forwarded", "pinned", "unproven"};
   return index < names.size() ? names[index] : "?";
 }
 

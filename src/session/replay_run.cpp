@@ -90,6 +90,7 @@ void ReplayedSession::rewind() {
     recording_->mark.wanted = session_.wanted_settings();
     recording_->mark.statements.clear();
   }
+  draining_ = draining_ || session_.draining();
   session_.rewind();
 }
 
@@ -268,7 +269,9 @@ bool ReplayedSession::compare_last() {
   if (again.current().messages == 0 && units > 0 && units <= told.units().size()) {
     return same_unit(units - 1);
   }
-  if (units != told.units().size()) return units < told.units().size() || units > 0;
+  // Its end has come before all that was told of it.
+  if (units > told.units().size()) return false;
+  if (units < told.units().size()) return true;
   return again.current().messages != told.current().messages ||
          again.current().ordered == told.current().ordered;
 }
@@ -343,7 +346,12 @@ Next ReplayedSession::compare(Output& out, std::size_t mark, Next next, TimePoin
     }
   }
   if (phase_ == Phase::replaying && caught_up()) finish_run(out, now);
-  return live_from ? go_live(out, *live_from, next, now) : next;
+  if (live_from) next = go_live(out, *live_from, next, now);
+  if (phase_ == Phase::live && draining_) {
+    const Next drained = session_.drain(out);
+    if (drained != Next::need_input) return drained;
+  }
+  return next;
 }
 
 // What stands behind `mark` came in one piece with the last of what the client knew: the cluster

@@ -45,6 +45,7 @@ void Session::save_unnamed() {
 void Session::rewind() {
   backend_ = nullptr;
   state_ = SessionState::idle;
+  draining_ = false;
   wanted_ = mark_->wanted;
   if (mark_->unnamed_saved) {
     mark_->unnamed_saved = false;

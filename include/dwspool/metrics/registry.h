@@ -23,7 +23,7 @@ namespace dwspool::metrics {
 // module retry, 0 of the first and the last of these is "none".
 inline constexpr std::size_t replay_failures = 7;
 inline constexpr std::size_t replay_results = 11;
-inline constexpr std::size_t replay_reasons = 14;
+inline constexpr std::size_t replay_reasons = 15;
 std::string_view replay_failure_name(std::size_t index);
 std::string_view replay_result_name(std::size_t index);
 std::string_view replay_reason_name(std::size_t index);

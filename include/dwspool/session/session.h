@@ -177,6 +177,9 @@ class Session {
   // to the client at once: here is the cause, and on_backend_lost is still to be called, or
   // part() and rewind(). Null when there is none.
   const std::string* found_loss() const { return found_loss_.get(); }
+  // Whether it ends at its next transaction boundary. A session that is being run again does not
+  // end half-way; rewind() takes it back.
+  bool draining() const { return draining_; }
   bool streams_to_client() const { return server_stream_left_ > 0 && !server_stream_own_; }
   const ReportedPtr& told() const { return told_; }
   const SessionConfig& config() const { return context_->config; }

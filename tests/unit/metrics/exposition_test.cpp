@@ -190,11 +190,11 @@ TEST_CASE("metrics exposition: replay, and the share of what is protected") {
   for (std::size_t w = 0; w < 2; ++w) {
     const auto worker = registry.worker(w);
     worker->replays[2][0].add(3);
-    worker->replay_refusals[4].add();
-    worker->replay_unprotected[8].add(2);
+    worker->replay_refusals[5].add();
+    worker->replay_unprotected[9].add(2);
     const auto block = registry.pool(w, "sales", "app");
     block->replay_samples[0].add(3);
-    block->replay_samples[12].add(1);
+    block->replay_samples[13].add(1);
     block->replay_log_bytes.set(100);
     block->replay_seconds.observe(20s);
   }
