@@ -42,6 +42,15 @@ LogPiece first_piece(std::string_view log) {
           log.substr(0, log.size() - left.size())};
 }
 
+std::size_t missing_at_end(std::string_view piece) {
+  while (!piece.empty()) {
+    const wire::FrameView view = wire::peek_frame(piece);
+    if (view.status != wire::FrameStatus::complete) return view.total - piece.size();
+    piece.remove_prefix(view.total);
+  }
+  return 0;
+}
+
 std::vector<UnitTexts> texts_of(
     std::string_view log,
     const std::function<std::optional<std::string>(std::string_view name)>& known) {

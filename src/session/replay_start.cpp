@@ -329,6 +329,7 @@ OpenRequests ReplayedSession::open_requests() const {
     const retry::LogPiece piece = retry::first_piece(log);
     log.remove_prefix(piece.bytes.size());
     if (piece.kind == retry::LogPiece::Kind::unit) ++asked;
+    if (log.empty()) open.unread = retry::missing_at_end(piece.bytes);
     if (piece.kind == retry::LogPiece::Kind::rest) {
       // A large Query that is still on its way is a request all the same.
       const char type = piece.bytes.front();

@@ -78,6 +78,8 @@ void Session::give_up(const OpenRequests& open, const wire::ErrorReport& report,
                       std::unique_ptr<ClientStatements> statements, Output& out) {
   statements_ = std::move(statements);
   lost_transaction_ = open.transaction;
+  client_stream_left_ = open.unread;
+  client_stream_dropped_ = true;
   drop_unnamed();
   answer_open(open.owed, open.unsynced, open.error_told, report, out);
   if (open.owed == 0 && !open.unsynced && open.transaction) {

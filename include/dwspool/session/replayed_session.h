@@ -192,7 +192,7 @@ class ReplayedSession {
   void note_refusal(retry::Failure failure, retry::Refusal why, std::string_view cause,
                     Output& out) const;
 
-  // replay_run.cpp: once it is being run again
+  // replay_run.cpp, replay_proof.cpp: once it is being run again
   Next on_client_in_run(bool has_input, Output& out, TimePoint now);
   Next on_timer_in_run(Output& out, TimePoint now);
   Next try_again(bool lost, Next next, Output& out, TimePoint now);

@@ -105,6 +105,7 @@ struct OpenRequests {
   bool unsynced = false;     // messages of the extended protocol without a Sync
   bool error_told = false;   // the first of them has had its ErrorResponse already
   bool transaction = false;  // the client believes in an open transaction
+  std::size_t unread = 0;    // bytes of its last message that are still to come, for nobody
 };
 
 class Session {
