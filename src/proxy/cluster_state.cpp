@@ -83,8 +83,9 @@ ClusterState::ClusterState(const config::Config& config, const config::Cluster& 
       registry_(registry),
       dialect_(cluster.dialect),
       topology_(options_of(cluster, probed_)) {
-  for (const config::Coordinator& coordinator : cluster.coordinators)
+  for (const config::Coordinator& coordinator : cluster.coordinators) {
     add_host(coordinator, TimePoint{});
+  }
   publish();
 }
 

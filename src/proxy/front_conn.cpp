@@ -335,7 +335,7 @@ void FrontConn::tally() {
   if (!out.replays.empty() || out.sample || out.unprotected != retry::Refusal::none) {
     tally_replays();
   }
-  if (out.pins != 0) {
+  if (out.pins != 0 && pool_ != nullptr) {
     static constexpr auto first_reason = static_cast<std::uint32_t>(sql::Effect::changes_setting);
     for (std::size_t i = 0; i < metrics::pin_reasons; ++i) {
       if ((out.pins & (first_reason << i)) == 0) continue;

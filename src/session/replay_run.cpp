@@ -74,7 +74,7 @@ Next ReplayedSession::try_again(bool lost, Next next, Output& out, TimePoint now
 
 Next ReplayedSession::leave_backend(Next next, bool retire) {
   if (!session_.attached()) return next;
-  if (next == Next::need_input && retire && !session_.found_loss()) return next;  // it is gone
+  if (next == Next::need_input && retire && !session_.has_found_loss()) return next;  // it is gone
   Backend* left = session_.part();
   if (left != nullptr && retire) left->retire = true;
   return Next::release;
@@ -283,7 +283,7 @@ Next ReplayedSession::compare(Output& out, std::size_t mark, Next next, TimePoin
 // may refuse in it once more, or the session be at rest.
 Next ReplayedSession::go_live(Output& out, std::size_t mark, Next next, TimePoint now) {
   if (const auto taken = take_error(out, mark, now)) return *taken;
-  if (session_.at_rest() && !session_.found_loss()) {
+  if (session_.at_rest() && !session_.has_found_loss()) {
     end_effort(out, now);
     end_recording();
     return next;
@@ -370,11 +370,11 @@ Next ReplayedSession::give_up_on_mismatch(Next next, Output& out, TimePoint now)
         "is not the same any more";
     report.hint = "Run the query again.";
   }
-  return give_up(std::move(report), ReplayResult::mismatch, next, out, now);
+  return give_up(report, ReplayResult::mismatch, next, out, now);
 }
 
-Next ReplayedSession::give_up(wire::ErrorReport report, ReplayResult result, Next next, Output& out,
-                              TimePoint now) {
+Next ReplayedSession::give_up(const wire::ErrorReport& report, ReplayResult result, Next next,
+                              Output& out, TimePoint now) {
   next = leave_backend(next, false);
   if (run_->fed > 0 && passes_on()) run_->statements = session_.settled_statements();
   OpenRequests open = open_requests();
@@ -395,7 +395,7 @@ Next ReplayedSession::give_up(wire::ErrorReport report, ReplayResult result, Nex
   out.replays.push_back(std::move(note));
   rewind();
   std::unique_ptr<ClientStatements> statements = std::move(run_->statements);
-  run_.reset();
+  const std::unique_ptr<Run> over = std::move(run_);  // the report may stand in it
   end_recording();
   phase_ = Phase::live;
   deadline_ = never;

@@ -120,7 +120,7 @@ std::optional<Next> ReplayedSession::take_error(Output& out, std::size_t mark, T
       texts_of_log(recording.log.size()).size() != answered + 1) {
     decision = {retry::Verdict::pass, retry::Refusal::pipelined};
   }
-  if (session_.found_loss()) decision = {retry::Verdict::pass, retry::Refusal::none};
+  if (session_.has_found_loss()) decision = {retry::Verdict::pass, retry::Refusal::none};
 
   switch (decision.verdict) {
     case retry::Verdict::pass:

@@ -212,7 +212,7 @@ Next ReplayedSession::on_server(std::string_view& in, Output& out, TimePoint now
     let_go(out, mark);
     return next;
   }
-  if (out.errors == errors && session_.at_rest() && !session_.found_loss()) {
+  if (out.errors == errors && session_.at_rest() && !session_.has_found_loss()) {
     // By far the most frequent: all is answered.
     end_effort(out, now);
     let_go(out, mark);
@@ -224,7 +224,7 @@ Next ReplayedSession::on_server(std::string_view& in, Output& out, TimePoint now
     if (const auto taken = take_error(out, mark, now)) return *taken;
   }
   if (out.queries != queries) end_effort(out, now);
-  if (session_.at_rest() && !session_.found_loss()) {
+  if (session_.at_rest() && !session_.has_found_loss()) {
     let_go(out, mark);
     end_recording();
     return next;
@@ -232,7 +232,7 @@ Next ReplayedSession::on_server(std::string_view& in, Output& out, TimePoint now
   if (out.queries != queries) let_go(out, mark);
   const bool held = out.queries == queries && holds_back(out, mark, now);
   if (!held) observe(out, mark);
-  if (held && !session_.found_loss()) return next;
+  if (held && !session_.has_found_loss()) return next;
   // A transaction has ended and the session goes on: what came before is not to be run again.
   const bool committed =
       could_commit && !(session_.attached() && session_.lost_work().may_have_committed);
@@ -241,12 +241,12 @@ Next ReplayedSession::on_server(std::string_view& in, Output& out, TimePoint now
   } else if (session_.attached() && session_.backend()->replies.copy_in_by_execute()) {
     stop_recording(retry::Refusal::copy, out);
   }
-  if (session_.found_loss()) return take_found_loss(next, out, now);
+  if (session_.has_found_loss()) return take_found_loss(next, out, now);
   return next;
 }
 
 Next ReplayedSession::take_found_loss(Next next, Output& out, TimePoint now) {
-  if (!session_.found_loss()) return next;
+  if (!session_.has_found_loss()) return next;
   const std::string cause = *session_.found_loss();
   if (recording_) return on_loss(cause, true, out, now);
   note_loss(cause, out);
@@ -315,7 +315,7 @@ void ReplayedSession::observe_frames(std::string_view bytes) {
 bool ReplayedSession::holds_back(Output& out, std::size_t mark, TimePoint now) {
   Recording& recording = *recording_;
   if (recording.held.empty()) {
-    if (session_.found_loss()) return false;
+    if (session_.has_found_loss()) return false;
     const bool untold =
         recording.transcript.units().empty() && recording.transcript.current().messages == 0;
     if (!untold || out.to_client.size() == mark || !session_.attached() ||

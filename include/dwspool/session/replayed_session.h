@@ -213,7 +213,7 @@ class ReplayedSession {
   bool same_unit(std::size_t i) const;
   bool compare_last();
   void finish_run(Output& out, TimePoint now);
-  Next give_up(wire::ErrorReport report, retry::ReplayResult result, Next next, Output& out,
+  Next give_up(const wire::ErrorReport& report, retry::ReplayResult result, Next next, Output& out,
                TimePoint now);
   Next give_up_on_mismatch(Next next, Output& out, TimePoint now);
 

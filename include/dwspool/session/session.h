@@ -178,6 +178,7 @@ class Session {
   // to the client at once: here is the cause, and on_backend_lost is still to be called, or
   // part() and rewind(). Null when there is none.
   const std::string* found_loss() const { return found_loss_.get(); }
+  bool has_found_loss() const { return found_loss_ != nullptr; }
   // Whether it ends at its next transaction boundary. A session that is being run again does not
   // end half-way; rewind() takes it back.
   bool draining() const { return draining_; }
