@@ -412,7 +412,7 @@ Next ReplayedSession::on_acquire_failed(const wire::ErrorReport& report, Output&
   if (phase_ == Phase::live) return session_.on_acquire_failed(report, out);
   wire::ErrorReport told = run_->report;
   told.detail = report.message + (told.detail.empty() ? "" : ". Before that: " + told.detail);
-  return give_up(std::move(told), ReplayResult::no_backend, Next::need_input, out, now);
+  return give_up(told, ReplayResult::no_backend, Next::need_input, out, now);
 }
 
 Next ReplayedSession::on_cancel_while_waiting(Output& out, TimePoint now) {
