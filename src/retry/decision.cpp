@@ -96,6 +96,14 @@ Decision on_refused(const Situation& situation, const std::vector<LoggedUnit>& u
   if (failing != nullptr && failing->nature == Nature::not_transactional) {
     return {Verdict::pass, Refusal::utility};
   }
+  // A server that does not write has not committed either; all others may have been at it.
+  if (!situation.in_transaction && situation.failure == Failure::refused) {
+    if (failing != nullptr && failing->nature == Nature::unknown) {
+      return {Verdict::unknown_outcome, Refusal::unreadable};
+    }
+    // All was done but the commit that comes with Sync.
+    if (failing == nullptr && !light) return {Verdict::unknown_outcome, Refusal::commit};
+  }
   if (light) {
     // In a transaction whatever a function had done was undone; outside of one it may have done
     // something that nothing undoes before it came to the statement that was refused.

@@ -241,6 +241,7 @@ std::vector<retry::LoggedUnit> ReplayedSession::logged_units(std::size_t size,
     for (const std::optional<std::string>& text : texts.texts) {
       if (!text) {
         unit.understood = false;
+        unit.statements.emplace_back();  // anything is possible; the others keep their places
         continue;
       }
       if (retry::asks_for_no_replay(*text)) asked_not_to = true;

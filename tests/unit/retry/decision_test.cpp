@@ -233,5 +233,20 @@ TEST_CASE("what a loss would come to, at every point of a transaction") {
   CHECK(describe(decide_as_if_lost(ReplayLevel::transaction, unclear, 1, false)) == "08007 commit");
 }
 
+TEST_CASE(
+    "a refusal of what nobody knows, or behind all that is known, is in doubt outside a block") {
+  std::vector<LoggedUnit> units = units_of({"insert into t values (1)"});
+  Situation situation;
+  situation.level = ReplayLevel::transaction;
+  situation.failure = Failure::refused;
+  situation.completed = 1;  // what is left is the commit that comes with Sync
+  CHECK(describe(decide(situation, units)) == "08007 commit");
+  units = {{{StatementFacts{}}, false}};  // a function call, or a statement from elsewhere
+  situation.completed = 0;
+  CHECK(describe(decide(situation, units)) == "08007 unreadable");
+  situation.in_transaction = true;
+  CHECK(describe(decide(situation, units)) == "replay");
+}
+
 }  // namespace
 }  // namespace dwspool::retry

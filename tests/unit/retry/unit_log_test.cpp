@@ -70,6 +70,15 @@ TEST_CASE("unit log: cut into units, COPY data and the rest") {
   CHECK(pieces_of(query("a") + message('d', "long").substr(0, 6)) == "unit:Q copy:d");
 }
 
+TEST_CASE("unit log: what is missing of the last message") {
+  const std::string whole = parse("", "a") + query("long");
+  CHECK(missing_at_end(whole) == 0);
+  for (std::size_t missing = 1; missing <= 5; ++missing) {
+    CHECK(missing_at_end(std::string_view(whole).substr(0, whole.size() - missing)) == missing);
+  }
+  CHECK(missing_at_end("Q\0") == 0);  // without its length nobody knows
+}
+
 TEST_CASE("unit log: the texts of what is run") {
   CHECK(texts(query("select 1") + query("select 2")) == "select 1; select 2");
   CHECK(texts(parse("", "select 1") + bind("", "") + execute() + sync()) == "select 1");
@@ -78,6 +87,9 @@ TEST_CASE("unit log: the texts of what is run") {
   CHECK(texts(bind("", "old") + execute() + sync()) == "select old");
   CHECK(texts(bind("", "unheard of") + execute() + sync()) == "?");
   CHECK(texts(execute() + sync()) == "?");
+  // What "old" stands for now tells nothing about what it stood for when it was bound.
+  CHECK(texts(bind("", "old") + execute() + sync() + close('S', "old") + parse("old", "b") +
+              bind("", "old") + execute() + sync()) == "?; b");
   // A Query takes the unnamed statement with it.
   CHECK(texts(parse("", "select 1") + sync() + query("a") + bind("", "") + execute() + sync()) ==
         "; a; ?");
