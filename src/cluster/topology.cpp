@@ -109,8 +109,8 @@ void Topology::begin_probe(HostId id, TimePoint now) {
 
 void Topology::probe_soon(TimePoint now) {
   for (Host& host : hosts_) {
-    if (!host.removed && host.probe_begun == never)
-      host.next_probe = std::min(host.next_probe, now);
+    const bool due = !host.removed && host.probe_begun == never;
+    if (due) host.next_probe = std::min(host.next_probe, now);
   }
 }
 

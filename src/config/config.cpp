@@ -84,8 +84,9 @@ const User* Config::find_user(std::string_view name) const {
 
 bool Config::is_probed(const Cluster& cluster) const {
   if (cluster.probing.interval <= Duration::zero()) return false;
-  if (cluster.probing.configured || cluster.discovery.enabled || cluster.coordinators.size() > 1)
+  if (cluster.probing.configured || cluster.discovery.enabled || cluster.coordinators.size() > 1) {
     return true;
+  }
   return std::any_of(databases.begin(), databases.end(), [&](const Database& database) {
     return database.cluster == cluster.name && database.target && *database.target != Target::any;
   });

@@ -85,8 +85,9 @@ ClusterState::ClusterState(std::uint64_t number, std::shared_ptr<const config::C
       registry_(registry),
       dialect_(cluster.dialect),
       topology_(options_of(cluster, probed_)) {
-  for (const config::Coordinator& coordinator : cluster.coordinators)
+  for (const config::Coordinator& coordinator : cluster.coordinators) {
     add_host(coordinator, TimePoint{});
+  }
   publish();
 }
 

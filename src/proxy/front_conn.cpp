@@ -336,7 +336,10 @@ void FrontConn::tally() {
   if (out.errors > 0) {
     worker_.metrics().errors[metrics::WorkerBlock::error_index(out.error_class)].add(out.errors);
   }
-  if (out.pins != 0) {
+  if (!out.replays.empty() || out.sample || out.unprotected != retry::Refusal::none) {
+    tally_replays();
+  }
+  if (out.pins != 0 && pool_ != nullptr) {
     static constexpr auto first_reason = static_cast<std::uint32_t>(sql::Effect::changes_setting);
     for (std::size_t i = 0; i < metrics::pin_reasons; ++i) {
       if ((out.pins & (first_reason << i)) == 0) continue;

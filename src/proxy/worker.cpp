@@ -253,52 +253,6 @@ void Worker::open_backend(PoolContext& pool, pool::Slot slot) {
   backend.open();
 }
 
-void Worker::request_slot(PoolContext& pool, bool reserve) {
-  if (pool.slots->try_take(index_, reserve)) {
-    if (take_quota(pool)) {
-      pool.pool.on_slot(now());
-    } else {
-      pool.pool.on_slot_denied();
-      announce_free_slot(pool.key(), pool.slots->give_back());
-    }
-    return;
-  }
-  pool.pool.on_slot_denied();
-  if (all_.size() == 1) return;
-  // Somebody else may have one to spare.
-  pool.slots->publish_wait(index_, pool.pool.oldest_wait());
-  for (const std::unique_ptr<Worker>& worker : all_) {
-    if (worker.get() == this) continue;
-    worker->post([key = pool.key()](Worker& other) {
-      const auto found = other.pools_.find(key);
-      if (found == other.pools_.end()) return;
-      found->second->pool.surrender_idle(other.now());
-      other.touch(*found->second);
-    });
-  }
-}
-
-void Worker::free_slot(PoolContext& pool) {
-  announce_free_slot(pool.key(), pool.slots->give_back());
-  give_back_quota(pool.quota);
-}
-
-void Worker::announce_free_slot(const std::string& key, const std::vector<std::size_t>& workers) {
-  for (const std::size_t index : workers) {
-    const auto tell = [key](Worker& worker) {
-      const auto found = worker.pools_.find(key);
-      if (found == worker.pools_.end()) return;
-      found->second->pool.on_slots_available(worker.now());
-      worker.touch(*found->second);
-    };
-    if (index == index_) {
-      tell(*this);
-    } else {
-      all_[index]->post(tell);
-    }
-  }
-}
-
 void Worker::surrender(PoolContext& pool, BackendId id) {
   BackConn* backend = find_backend(id);
   const SlotAccount::Waiting waiting = pool.slots->oldest_other(index_);

@@ -114,8 +114,8 @@ bool Session::is_sql_level(const SpecialPtr& special) const {
          (context_->config.mode != PoolMode::automatic || (pins_ & prepares) != 0);
 }
 
-// Known for sure, so that a Parse of anything but the transaction's end will be refused.
-// Known to be failed: false when what is on its way may have ended it.
+// Known for sure, so that a Parse of anything but the transaction's end will be refused: false when
+// what is on its way may have ended it.
 bool Session::in_failed_transaction() const {
   return backend_->status == wire::TxStatus::failed && backend_->replies.requests_owed() == 0 &&
          !may_have_committed_;

@@ -102,6 +102,7 @@ Next Session::refuse_block(Output& out) {
   sent_ = Sent::nothing;
   may_have_committed_ = watch_tags_ = discarded_ = begin_sent_ = false;
   unpins_ = 0;
+  backend_->dirty = true;
   return release();
 }
 

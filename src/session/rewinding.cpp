@@ -45,6 +45,7 @@ void Session::save_unnamed() {
 void Session::rewind() {
   backend_ = nullptr;
   state_ = SessionState::idle;
+  draining_ = false;
   wanted_ = mark_->wanted;
   if (mark_->unnamed_saved) {
     mark_->unnamed_saved = false;
@@ -77,6 +78,8 @@ void Session::give_up(const OpenRequests& open, const wire::ErrorReport& report,
                       std::unique_ptr<ClientStatements> statements, Output& out) {
   statements_ = std::move(statements);
   lost_transaction_ = open.transaction;
+  client_stream_left_ = open.unread;
+  client_stream_dropped_ = true;
   drop_unnamed();
   answer_open(open.owed, open.unsynced, open.error_told, report, out);
   if (open.owed == 0 && !open.unsynced && open.transaction) {
@@ -87,8 +90,7 @@ void Session::give_up(const OpenRequests& open, const wire::ErrorReport& report,
 
 bool Session::in_transaction() const {
   const bool guarded = read_only_.block != ReadOnly::Block::none;
-  return !guarded &&
-         (begin_sent_ || begin_failed_ || backend_->status != wire::TxStatus::idle);
+  return !guarded && (begin_sent_ || begin_failed_ || backend_->status != wire::TxStatus::idle);
 }
 
 retry::LostWork Session::lost_work() const {

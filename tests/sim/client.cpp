@@ -306,35 +306,6 @@ void Client::on_complete(std::string_view tag) {
   take_committed();
 }
 
-void Client::take_committed() {
-  for (const std::uint64_t row : model_.take_committed()) {
-    committed_.push_back(row);
-    views_[row] = model_.committed_view();
-  }
-}
-
-// Whether nobody can tell what a read of the row will show: it is another client's, or in doubt.
-bool Client::depends_on_others(const Statement& run) const {
-  return run.number / rows_per_client != number_ || ledger_.fate(run.number) == Fate::unknown ||
-         rows_.forgot(run.number);
-}
-
-// A read shows what was there at some moment between the question and the answer.
-void Client::on_shown(const Piece& piece, const Statement& run, const std::string& shown) {
-  model_.saw(run.number, shown);
-  if (!depends_on_others(run)) return;
-  others_seen_ = true;
-  if (rows_.forgot(run.number)) return;
-  const std::string row = "row " + std::to_string(run.number);
-  if (shown == "absent" && piece.there && piece.statement.number == run.number) {
-    complain("is not shown " + row + ", which was there before it asked");
-  }
-  if (shown == "there" && !rows_.contains(run.number) &&
-      run.number / rows_per_client != number_) {
-    complain("is shown " + row + ", which was never committed");
-  }
-}
-
 void Client::on_copy_in() {
   piece("CopyInResponse");
   Request& request = requests_.front();
@@ -414,9 +385,9 @@ void Client::on_error(std::string_view body) {
   model_ = before;
   const bool cancel = sqlstate == "57014" && cancelled_;
   const bool refused = options_.refusals && sqlstate.starts_with("28");
-  const bool changed = sqlstate == "40001" && options_.transactions_replayed && others_seen_;
-  const bool lost =
-      changed || sqlstate == "08006" || sqlstate == "08007" || sqlstate == "57P01";
+  const bool changed = sqlstate == "40001" && options_.transactions_replayed &&
+                       (others_seen_ || context_.was_read_only);
+  const bool lost = changed || sqlstate == "08006" || sqlstate == "08007" || sqlstate == "57P01";
   if (!cancel && !refused && !(options_.faults && lost)) {
     complain("got the error " + sqlstate + " (" + std::string(fields.message) + ") for " +
              (request.at < request.pieces.size() ? request.pieces[request.at].text : "the end"));
@@ -443,36 +414,6 @@ void Client::on_error(std::string_view body) {
   } else {
     model_.lose();
   }
-}
-
-// What a coordinator says about its data nodes goes through where nothing can be done about it.
-bool Client::on_trouble(std::string_view text) {
-  const Trouble trouble = said(text);
-  if (trouble == Trouble::none) return false;
-  if (!options_.faults) complain("hears of trouble, and there is none: " + std::string(text));
-  Request& request = requests_.front();
-  const bool doubtful = trouble == Trouble::broken || trouble == Trouble::commit;
-  const bool may_commit = request.at >= request.pieces.size() || !model_.in_block() ||
-                          request.pieces[request.at].statement.op == Op::commit;
-  // Nothing but reads so far: nothing to doubt.
-  request.unknown = doubtful && may_commit;
-  settings_unclear_ = settings_unclear_ || chained_ || (request.unknown && request.at > 0);
-  if (request.unknown) {
-    give_up_transaction();
-  } else {
-    model_.fail();
-  }
-  return true;
-}
-
-// It may have been committed, or is over; but on a connection that lives it may as well be there,
-// and have failed.
-void Client::give_up_transaction() {
-  if (model_.in_block()) {
-    failed_instead_ = model_;
-    failed_instead_->fail();
-  }
-  model_.abort();
 }
 
 void Client::on_ready(std::string_view body) {

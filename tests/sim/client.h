@@ -179,8 +179,8 @@ class Client final : public Endpoint {
   bool chained_ = false;   // the open transaction began in a request with a COMMIT in it
   bool in_block_ = false;  // as of the last ReadyForQuery
   std::deque<Request> requests_;
-  std::set<std::uint64_t> open_writes_;   // of the transaction, and of what is on its way
-  std::vector<std::uint64_t> committed_;  // by commits of the present request
+  std::set<std::uint64_t> open_writes_;           // of the transaction, and of what is on its way
+  std::vector<std::uint64_t> committed_;          // by commits of the present request
   std::map<std::uint64_t, std::uint64_t> views_;  // that they were committed with
   std::size_t requests_left_;
   std::uint64_t last_row_ = 0;

@@ -66,6 +66,9 @@ Answer SessionModel::run(const Statement& statement, bool alone) {
       writes_.push_back(statement.number);
       doomed_ = doomed_ || statement.op == Op::insert_doomed;
       return done("INSERT 0 1");
+    case Op::insert_by_call:
+      writes_.push_back(statement.number);
+      return row(std::to_string(statement.number));
     case Op::select_echo:
     case Op::sleep:
       return row(std::to_string(statement.number));

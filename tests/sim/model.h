@@ -28,9 +28,10 @@ enum class Op : std::uint8_t {
   release,
   rollback_to,
   insert,
-  insert_doomed,  // its transaction fails at COMMIT, like a deferred constraint
-  select_echo,    // a row with the number
-  select_row,     // whether a row with the number is there
+  insert_by_call,  // ... by a function, which has a row with the number
+  insert_doomed,   // its transaction fails at COMMIT, like a deferred constraint
+  select_echo,     // a row with the number
+  select_row,      // whether a row with the number is there
   fail,
   sleep,  // can be cancelled for a while
   set,

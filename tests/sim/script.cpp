@@ -41,6 +41,7 @@ class Script {
     request_.numbers.push_back(row);
     c_.my_rows_.push_back(row);
     const bool doomed = random_.chance(6);
+    if (!doomed && random_.chance(10)) return "select put(" + std::to_string(row) + ")";
     return (doomed ? "insert into doomed values (" : "insert into t values (") +
            std::to_string(row) + ")";
   }
@@ -294,7 +295,7 @@ class Script {
         request_.numbers.push_back(parameter);
         c_.my_rows_.push_back(parameter);
       }
-    } else if (!parse && statement.op == Op::insert) {
+    } else if (!parse && (statement.op == Op::insert || statement.op == Op::insert_by_call)) {
       parse = true;  // never the same row twice
       query = "select 6";
       statement = read_statement(query);

@@ -92,7 +92,8 @@ bool ServerProcess::micro_step() {
       return take_message();
     case Stage::statement:
       stage_ = Stage::executing;
-      running_ = statements_.front().number;
+      // The row that is read may be anybody's.
+      running_ = statements_.front().op == Op::select_row ? 0 : statements_.front().number;
       return true;
     case Stage::executing:
       run_statement();

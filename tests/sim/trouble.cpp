@@ -53,7 +53,7 @@ bool reads_table(const Statement& statement) {
 
 bool writes_table(const Statement& statement) {
   return statement.op == Op::insert || statement.op == Op::insert_doomed ||
-         statement.op == Op::copy_in;
+         statement.op == Op::insert_by_call || statement.op == Op::copy_in;
 }
 
 }  // namespace dwspool::sim

@@ -246,6 +246,7 @@ std::string World::name(const Stream& stream) const {
 void World::fault() {
   Random& random = context_.random;
   const std::size_t which = random.below(100);
+  if (client_options_.gauss && random.chance(35)) begin_trouble();
   if (which < 45) {
     if (network_.wires().empty()) return;
     Wire& wire = *network_.wires()[random.below(network_.wires().size())];
@@ -304,6 +305,7 @@ void World::begin_trouble() {
       return std::string("the nodes behind coordinator ") + std::to_string(i) +
              (trouble == Trouble::refused ? " are away" : " are read-only");
     });
+    if (trouble == Trouble::read_only) context_.was_read_only = true;
     cluster_.begin_trouble(i, trouble, until);
   }
 }

@@ -63,6 +63,7 @@ class World {
   void watch_cancel(const ServerProcess& process);
   void watch_row(std::uint64_t row);
   void begin_trouble();
+  void check_order();
   void check_waits();
   void check_end();
   std::string name(const Stream& stream) const;
@@ -79,7 +80,7 @@ class World {
   struct Canceller;
   std::vector<std::unique_ptr<Canceller>> cancellers_;
   Weights weights_;
-  std::map<std::uint64_t, std::uint64_t> last_rows_;  // that became durable, of each client
+  std::map<std::uint64_t, std::vector<std::uint64_t>> durable_;  // rows, by client, in order
   std::size_t clients_left_ = 0;
   std::uint64_t last_client_ = 0;
   std::uint64_t steps_ = 0;

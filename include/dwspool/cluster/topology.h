@@ -109,8 +109,8 @@ class Topology {
 
   // --- Probes ---
   // `fresh`: the probe has logged in anew.
-  void on_probe_answer(HostId host, const ProbeAnswer& answer, bool fresh, TimePoint now);
-  void on_probe_failed(HostId host, Trouble trouble, TimePoint now);
+  void on_probe_answer(HostId id, const ProbeAnswer& answer, bool fresh, TimePoint now);
+  void on_probe_failed(HostId id, Trouble trouble, TimePoint now);
   // No probe can log in, and it is not the hosts' fault: roles cannot be known.
   void set_blind(bool blind);
   // Once it is known what kind of cluster it is.

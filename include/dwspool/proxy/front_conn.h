@@ -102,7 +102,8 @@ class FrontConn final : public net::Socket::Handler {
   void go_on(session::Next next);
   void stop_waiting();
   void watch_deadline();
-  void report_replays();
+  void tally_replays();
+  void report(const session::ReplayNote& note);
   bool flush();
   bool send_to_client();
   bool finish();

@@ -106,6 +106,7 @@ struct OpenRequests {
   bool unsynced = false;     // messages of the extended protocol without a Sync
   bool error_told = false;   // the first of them has had its ErrorResponse already
   bool transaction = false;  // the client believes in an open transaction
+  std::size_t unread = 0;    // bytes of its last message that are still to come, for nobody
 };
 
 class Session {
@@ -183,6 +184,10 @@ class Session {
   // to the client at once: here is the cause, and on_backend_lost is still to be called, or
   // part() and rewind(). Null when there is none.
   const std::string* found_loss() const { return found_loss_.get(); }
+  bool has_found_loss() const { return found_loss_ != nullptr; }
+  // Whether it ends at its next transaction boundary. A session that is being run again does not
+  // end half-way; rewind() takes it back.
+  bool draining() const { return draining_; }
   bool streams_to_client() const { return server_stream_left_ > 0 && !server_stream_own_; }
   const ReportedPtr& told() const { return told_; }
   const SessionConfig& config() const { return context_->config; }

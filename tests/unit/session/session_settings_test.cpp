@@ -210,7 +210,9 @@ TEST_CASE("set_config, SET TIME ZONE, ALTER SESSION and their like are carried a
       {"set session characteristics as transaction isolation level serializable",
        "SET \"default_transaction_isolation\" TO serializable"},
       {"set role alice", "SET ROLE alice"}};
-  for (const auto& [way, set] : ways) {
+  for (const auto& pair : ways) {
+    const char* const way = pair.first;
+    const char* const set = pair.second;
     CAPTURE(way);
     SessionScript simple;
     simple.logged_in();

@@ -175,7 +175,7 @@ TEST_CASE("messages too large to be held are passed on in pieces") {
   const std::string wide = row(big);
   std::string_view first(wide.data(), 50000);
   session::Output out;
-  script.session().on_server(first, out);
+  script.session().on_server(first, out, script.now());
   CHECK(out.to_client.size() == 50000);
 }
 
