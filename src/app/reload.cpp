@@ -22,7 +22,8 @@ constexpr std::size_t scram_salt_size = 16;
 void prepare_secrets(config::Config& config) {
   for (config::User& user : config.users) {
     const config::AuthMethod method = user.auth.value_or(config.auth_method);
-    if (method == config::AuthMethod::scram_sha_256) {
+    if (config.has_access_rules || method == config::AuthMethod::scram_sha_256 ||
+        method == config::AuthMethod::password) {
       auth::add_verifier(user.secret, auth::random_bytes(scram_salt_size));
     }
   }
@@ -41,8 +42,9 @@ void Reloader::start() {
     std::shared_ptr<const config::Config> running;
     config::LoadResult result;
     std::vector<std::string> needs_restart;
+    proxy::TlsStore::Contexts tls;
   };
-  auto job = std::make_shared<Job>(Job{hub_.config(), std::vector<config::Complaint>(), {}});
+  auto job = std::make_shared<Job>(Job{hub_.config(), std::vector<config::Complaint>(), {}, {}});
   net::run_in_background(
       server_.loop(),
       [job] {
@@ -50,6 +52,15 @@ void Reloader::start() {
         auto* wanted = std::get_if<config::Config>(&job->result);
         if (wanted == nullptr) return;
         config::ReloadPlan plan = config::plan_reload(*job->running, std::move(*wanted));
+        std::variant<proxy::TlsStore::Contexts, std::string> tls =
+            proxy::TlsStore::read(plan.config);
+        if (auto* const problem = std::get_if<std::string>(&tls)) {
+          // A file has changed since it was looked at a moment ago.
+          job->result = std::vector<config::Complaint>{
+              {job->running->file, 0, {}, std::move(*problem)}};
+          return;
+        }
+        job->tls = std::get<proxy::TlsStore::Contexts>(std::move(tls));
         prepare_secrets(plan.config);
         *wanted = std::move(plan.config);
         job->needs_restart = std::move(plan.needs_restart);
@@ -59,6 +70,10 @@ void Reloader::start() {
           hub_.log.write(LogLevel::warning, "config.needs_restart",
                          "this key has changed, and keeps its old value until dwspool is restarted",
                          {{"key", key}});
+        }
+        if (std::holds_alternative<config::Config>(job->result)) {
+          // Before the configuration that may need them.
+          hub_.tls.install(std::move(job->tls));
         }
         finish(job->result);
       });

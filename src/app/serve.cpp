@@ -106,6 +106,9 @@ std::unique_ptr<admin::HttpServer> start_http(proxy::Hub& hub, double start_time
     facts.last_reload_was_good = hub.reloads.last_was_good;
     facts.last_good_reload_seconds = static_cast<double>(hub.reloads.last_good_at);
     facts.draining = hub.draining.load(std::memory_order_relaxed);
+    for (const proxy::TlsStore::Expiry& each : hub.tls.expiries(*hub.config())) {
+      facts.certificates.emplace_back(each.use, each.not_after);
+    }
     return metrics::render(hub.metrics, facts, monotonic_now());
   };
   sources.health = [&hub] { return health_of(hub.metrics); };

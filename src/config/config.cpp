@@ -45,18 +45,6 @@ std::string Coordinator::label() const {
   return join_host_port(host, port);
 }
 
-std::string_view to_string(AuthMethod method) {
-  switch (method) {
-    case AuthMethod::trust:
-      return "trust";
-    case AuthMethod::md5:
-      return "md5";
-    case AuthMethod::scram_sha_256:
-      return "scram-sha-256";
-  }
-  return "?";
-}
-
 bool Console::is_admin(std::string_view user) const {
   return std::find(admin_users.begin(), admin_users.end(), user) != admin_users.end();
 }

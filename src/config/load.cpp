@@ -25,7 +25,7 @@ constexpr std::array log_formats = {
 
 // A file with one entry in everything that takes entries: reading it asks for every key.
 constexpr std::string_view one_of_each =
-    "listen: [{}]\nhttp: {}\n"
+    "listen: [{}]\naccess: [{}]\nhttp: {}\n"
     "clusters: {a: {coordinators: [{}], discovery: {address_map: [{}]}, replay: {refusals: "
     "[{}]}}}\n"
     "databases: {a: {}}\nusers: {a: {}}\n"
@@ -38,12 +38,14 @@ Config read_config(Reading& reading, const TreeNode& document) {
   Section root(reading, &document, {}, "");
   read_listeners(reading, root, config);
   read_process(root, config);
+  read_client_tls(reading, root, config.client_tls);
+  read_access(reading, root, config);
   read_log(root, config);
   read_http(reading, root, config);
   read_clusters(reading, root, config);
   read_defaults(root, config);
   read_databases(root, config);
-  read_users(root, config);
+  read_users(reading, root, config);
   read_console(reading, root, config);
   root.refuse_unknown();
   return config;
@@ -75,6 +77,10 @@ void read_process(Section& root, Config& config) {
   std::optional<AuthMethod> method;
   read_auth_method(root, "auth_method", method);
   config.auth_method = method.value_or(config.auth_method);
+  root.number("auth_failure_limit", {0, 1000000}, config.auth_failure_limit);
+  if (const auto allowed = root.boolean("allow_cleartext_passwords")) {
+    config.cleartext_passwords = *allowed;
+  }
 }
 
 std::string Complaint::text() const {

@@ -16,6 +16,13 @@ namespace dwspool::config {
 void read_listeners(Reading& reading, Section& root, Config& config);
 void read_http(Reading& reading, Section& root, Config& config);
 
+// tls.cpp
+void read_client_tls(Reading& reading, Section& root, ClientTls& result);
+void read_cluster_tls(Reading& reading, Section& cluster, ServerTls& result);
+// Draws its conclusions from what was read, and tries it out. Complaints are about `key` of the
+// section, or, when it is empty, about the option that is wrong.
+void check_cluster_tls(Section& section, std::string_view key, ServerTls& result);
+
 // clusters.cpp
 void read_clusters(Reading& reading, Section& root, Config& config);
 
@@ -34,9 +41,12 @@ bool check_pool(Section& section, const PoolOptions& own, const PoolSettings& ef
 // databases.cpp; after read_clusters and read_defaults
 void read_databases(Section& root, Config& config);
 
-// users.cpp; after read_databases
+// access.cpp; after read_client_tls
+void read_access(Reading& reading, Section& root, Config& config);
+
+// users.cpp; after read_databases and read_access
 void read_auth_method(Section& section, std::string_view key, std::optional<AuthMethod>& method);
-void read_users(Section& root, Config& config);
+void read_users(Reading& reading, Section& root, Config& config);
 
 // console.cpp; after read_users
 void read_console(Reading& reading, Section& root, Config& config);

@@ -159,12 +159,14 @@ BackendLogin::Need BackendLogin::on_authentication(std::string_view body, std::s
     case wire::auth_code::cleartext:
       if (const Need need = need_password(password); password == nullptr) return need;
       method_ = "password";
+      proven_ = true;
       wire::append_password(out, *password + '\0');
       return Need::input;
     case wire::auth_code::md5:
       if (const Need need = need_password(password); password == nullptr) return need;
       if (payload.size() != 4) break;
       method_ = "md5";
+      proven_ = true;
       wire::append_password(
           out, auth::md5_answer(auth::md5_password(identity_.user, *password), payload) + '\0');
       return Need::input;
@@ -209,19 +211,21 @@ BackendLogin::Need BackendLogin::on_sasl(std::string_view payload, std::string& 
   const std::string* password = nullptr;
   if (const Need need = need_password(password); password == nullptr) return need;
   bool offered = false;
+  bool bound = false;
   wire::Cursor cursor(payload);
   while (cursor.ok() && !cursor.rest().empty()) {
     const std::string_view mechanism = cursor.cstring();
     offered = offered || mechanism == auth::scram_mechanism;
+    bound = bound || (mechanism == auth::scram_plus_mechanism && !identity_.end_point.empty());
   }
-  if (!offered) {
+  if (!offered && !bound) {
     return fail(Failure::unsupported, wire::sqlstate::feature_not_supported,
                 "the server offers no SASL mechanism that dwspool has (SCRAM-SHA-256)");
   }
-  scram_.emplace(identity_.nonce);
-  method_ = "scram-sha-256";
+  scram_.emplace(identity_.nonce, identity_.end_point, bound);
+  method_ = bound ? "scram-sha-256-plus" : "scram-sha-256";
   const std::string first = scram_->first();
-  std::string answer(auth::scram_mechanism);
+  std::string answer(bound ? auth::scram_plus_mechanism : auth::scram_mechanism);
   answer += '\0';
   wire::append_u32(answer, static_cast<std::uint32_t>(first.size()));
   wire::append_password(out, answer + first);
@@ -262,6 +266,7 @@ BackendLogin::Need BackendLogin::on_gauss(std::string_view payload, bool sm3, st
   gauss_ = std::move(*challenge);
   if (gauss_->salt_hex.empty()) {
     method_ = "gaussdb-md5";
+    proven_ = true;
     wire::append_password(
         out, auth::gauss_legacy_answer(identity_.user, *password, gauss_->token) + '\0');
     return Need::input;
@@ -301,9 +306,11 @@ BackendLogin::Need BackendLogin::on_derived(const DerivedKeys& keys, std::string
   state_ = State::authenticating;
   if (gauss_) {
     const auth::GaussKeys gauss{keys.client_key.reveal(), keys.stored_key, keys.server_key};
+    proven_ = true;
     wire::append_password(out, auth::gauss_answer(gauss, gauss_->token) + '\0');
   } else {
     const auth::ScramKeys scram{keys.client_key.reveal(), keys.stored_key, keys.server_key};
+    proven_ = true;
     wire::append_password(out, scram_->final(scram));
     scram_answered_ = true;
   }

@@ -29,8 +29,6 @@ std::string_view to_string(Refusal refusal) {
   switch (refusal) {
     case Refusal::password:
       return "password";
-    case Refusal::unknown_user:
-      return "unknown_user";
     case Refusal::unknown_database:
       return "unknown_database";
     case Refusal::too_many_clients:
@@ -41,6 +39,10 @@ std::string_view to_string(Refusal refusal) {
       return "login_timeout";
     case Refusal::shutdown:
       return "shutdown";
+    case Refusal::tls:
+      return "tls";
+    case Refusal::access:
+      return "access";
     case Refusal::count:
       break;
   }
@@ -61,6 +63,8 @@ std::string_view to_string(OpenFailure failure) {
       return "unavailable";
     case OpenFailure::protocol:
       return "protocol";
+    case OpenFailure::tls:
+      return "tls";
     case OpenFailure::count:
       break;
   }

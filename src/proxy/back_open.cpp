@@ -66,7 +66,8 @@ BackConn::BackConn(Worker& worker, BackendId id, PoolContext& pool, BackendTrans
       worker.hub().metrics.coordinator(worker.index(), pool.route.cluster->name, label_);
   coordinator_metrics_->connections.add(1);
   counted_open_ = true;
-  socket_ = std::make_unique<net::Socket>(worker.loop(), std::move(transfer.fd), *this);
+  socket_ = std::make_unique<net::Socket>(worker.loop(), std::move(transfer.fd), *this,
+                                          std::move(transfer.tls));
   socket_->watch(true, false);
 }
 
@@ -119,6 +120,8 @@ void BackConn::try_next_host() {
   opening_->tried.push_back(host_);
   counted_in_cluster_ = true;
   label_ = cluster.host(host_).label();
+  opening_->encryption =
+      login::Encryption(TlsStore::mode_of(cluster.config(), cluster.host(host_)));
   coordinator_metrics_ =
       worker_.hub().metrics.coordinator(worker_.index(), cluster.config().name, label_);
   connect();
@@ -130,6 +133,7 @@ void BackConn::connect() {
   deadline_ = deadline_after(worker_.now(), cluster.connect_timeout);
   worker_.add_backend_deadline(id_, deadline_);
   opening_->login.reset();
+  opening_->asked_for_tls = false;
   socket_.reset();
   in_.release();
   out_.release();
@@ -152,13 +156,60 @@ void BackConn::on_connected(UniqueFd fd, const std::string& error) {
   net::set_tcp_options(
       fd.get(), {cluster.keepalive.idle, cluster.keepalive.interval, cluster.keepalive.count});
   socket_ = std::make_unique<net::Socket>(worker_.loop(), std::move(fd), *this);
+  socket_->watch(true, false);
+  if (!opening_->encryption.asks()) {
+    start_login();
+    return;
+  }
+  std::string request;
+  login::Encryption::request(request);
+  opening_->asked_for_tls = true;
+  if (!send_raw(request)) {
+    host_failed("could not send to the server", metrics::OpenFailure::connect);
+  }
+}
+
+void BackConn::on_encryption_answer(std::string_view& in) {
+  using Answer = login::Encryption::Answer;
+  const Answer answer = opening_->encryption.on_answer(in);
+  if (answer == Answer::incomplete) return;
+  opening_->asked_for_tls = false;
+  switch (answer) {
+    case Answer::incomplete:
+      return;
+    case Answer::start_tls:
+      // The log-in waits for the end of the handshake by itself.
+      socket_->start_tls(
+          worker_.hub().tls.engine_to(*pool_.route.cluster, pool_.cluster->host(host_)));
+      start_login();
+      return;
+    case Answer::in_clear:
+      start_login();
+      return;
+    case Answer::again:
+      connect();
+      return;
+    case Answer::refused:
+      host_failed(std::string(opening_->encryption.reason()), metrics::OpenFailure::tls);
+      return;
+  }
+}
+
+void BackConn::tls_failed(const std::string& why) {
+  if (opening_->encryption.on_handshake_failed()) {
+    connect();
+  } else {
+    host_failed(why, metrics::OpenFailure::tls);
+  }
+}
+
+void BackConn::start_login() {
   login::Identity identity = login_identity(*pool_.cluster, host_, pool_.route.user,
                                             pool_.route.database, pool_.route.password);
   opening_->protocol = identity.protocol;
   opening_->login.emplace(std::move(identity));
   std::string bytes;
   opening_->login->start(bytes);
-  socket_->watch(true, false);
   if (!send_raw(bytes)) {
     opening_->login->on_lost("could not send to the server");
     on_login_failed();
@@ -233,6 +284,7 @@ void BackConn::on_logged_in() {
                            {"database", printable(pool_.database)},
                            {"user", printable(pool_.route.user)},
                            {"method", login.method()},
+                           {"tls", socket_->tls_text()},
                            {"dialect", to_string(core_.dialect)}});
   for (const std::string& notice : login.notices()) {
     worker_.hub().log.write_limited(
@@ -256,6 +308,12 @@ void BackConn::on_login_failed() {
   const wire::ErrorReport report = login.report();
   if (failure == login::Failure::old_protocol) {
     pool_.cluster->wants_protocol_3_0(host_) = true;
+    connect();
+    return;
+  }
+  const bool by_server =
+      failure == login::Failure::credentials || failure == login::Failure::unavailable;
+  if (by_server && opening_->encryption.on_login_refused(report.sqlstate, login.proven())) {
     connect();
     return;
   }

@@ -16,17 +16,7 @@ namespace {
 
 constexpr std::size_t nonce_bytes = 24;
 
-auth::ClientMethod method_of(config::AuthMethod method) {
-  switch (method) {
-    case config::AuthMethod::trust:
-      return auth::ClientMethod::trust;
-    case config::AuthMethod::md5:
-      return auth::ClientMethod::md5;
-    case config::AuthMethod::scram_sha_256:
-      break;
-  }
-  return auth::ClientMethod::scram_sha_256;
-}
+using Need = session::StartupFlow::Need;
 
 void count(Worker& worker, metrics::Refusal refusal) {
   worker.metrics().refusals[static_cast<std::size_t>(refusal)].add();
@@ -43,49 +33,126 @@ wire::ErrorReport refused_by_shutdown(Worker& worker) {
 }  // namespace
 
 bool FrontConn::process_startup(std::string_view& in) {
-  using Need = session::StartupFlow::Need;
   while (true) {
     const std::size_t before = in.size();
-    Need need = startup_->on_bytes(in, worker_.output());
-    if (need == Need::user) {
-      if (!check_login()) {
-        if (!flush()) return false;
-        return finish();
-      }
-      // check_login has asked for the proof, or needs none.
-      need =
-          startup_->state() == session::StartupFlow::State::accepted ? Need::accepted : Need::input;
-    }
-    switch (need) {
-      case Need::input:
-      case Need::user:
-        // The next message may have come in the same segment.
-        if (!in.empty() && in.size() < before) continue;
-        return flush();
-      case Need::cancel:
-        worker_.metrics().cancels_received.add();
-        lingering_ = true;  // nothing more is said on this connection
-        socket_.watch(true, false);
-        worker_.forward_cancel(startup_->cancel_request(), id_);
-        return false;
-      case Need::close: {
-        const bool password = startup_->password_refused();
-        count(worker_,
-              password ? metrics::Refusal::password : metrics::Refusal::protocol_violation);
-        worker_.hub().log.write_limited(
-            LogLevel::info, password ? "client.login_refused" : "client.protocol_violation",
-            password ? "a client could not prove its password"
-                     : "a client was refused before its log-in",
-            {{"client", peer_.text()}, {"user", printable(startup_->user())}});
-        if (!flush()) return false;
-        return finish();
-      }
-      case Need::accepted: {
-        if (!start_session()) return false;
-        return process(in);
-      }
-    }
+    const Need need = startup_->on_bytes(in, worker_.output());
+    if (!follow(need, in)) return false;
+    // The next message may have come in the same segment.
+    const bool goes_on = need == Need::input || need == Need::user;
+    if (!goes_on || !startup_ || lingering_ || in.empty() || in.size() == before) return true;
   }
+}
+
+// Does what the start-up asks for. False when the caller must not use the connection any more.
+bool FrontConn::follow(Need need, std::string_view& in) {
+  if (need == Need::user) {
+    if (!check_login()) {
+      if (!flush()) return false;
+      return finish();
+    }
+    // check_login has asked for the proof, or needs none.
+    need =
+        startup_->state() == session::StartupFlow::State::accepted ? Need::accepted : Need::input;
+  }
+  switch (need) {
+    case Need::input:
+    case Need::user:
+      return flush();
+    case Need::tls:
+      if (!flush()) return false;
+      return start_tls({});
+    case Need::direct_tls: {
+      const std::string_view hello = in;
+      in = {};
+      return start_tls(hello);
+    }
+    case Need::check:
+      worker_.check_password_in_background(id_, startup_->password_check());
+      return true;
+    case Need::cancel:
+      worker_.metrics().cancels_received.add();
+      lingering_ = true;  // nothing more is said on this connection
+      socket_.watch(true, false);
+      worker_.forward_cancel(startup_->cancel_request(), id_);
+      return false;
+    case Need::close:
+      return refuse_login();
+    case Need::accepted:
+      if (!start_session()) return false;
+      return process(in);
+  }
+  return true;
+}
+
+// The reason is in the output, and goes out: at once, or after a while when the password was wrong.
+bool FrontConn::refuse_login() {
+  const bool password = startup_->password_refused();
+  count(worker_, password ? metrics::Refusal::password : metrics::Refusal::protocol_violation);
+  worker_.hub().log.write_limited(
+      LogLevel::info, password ? "client.login_refused" : "client.protocol_violation",
+      password ? "a client could not prove its password" : "a client was refused before its log-in",
+      {{"client", peer_.text()}, {"user", printable(startup_->user())}});
+  if (!password) {
+    if (!flush()) return false;
+    return finish();
+  }
+  const Duration delay = worker_.hub().failures.on_failure(
+      peer_.is_unix() ? std::string() : peer_.host(), worker_.now());
+  delayed_ = worker_.output().to_client.flatten();
+  worker_.output().clear();
+  socket_.watch(false, false);
+  worker_.add_refusal_deadline(id_, worker_.now() + delay);
+  return false;
+}
+
+void FrontConn::on_refusal_due() {
+  if (lingering_) return;  // it has been told something else meanwhile
+  worker_.output().to_client.copy(delayed_);
+  if (flush()) static_cast<void>(finish());
+}
+
+void FrontConn::on_password_checked(bool right) {
+  if (!startup_ || lingering_) return;
+  std::string_view in = in_.view();
+  const std::size_t before = in.size();
+  if (!follow(startup_->on_checked(right, worker_.output()), in)) return;
+  in_.consume(before - in.size());
+  update_interest();
+}
+
+// `received`: what has come of the handshake already. False when the connection is gone.
+bool FrontConn::start_tls(std::string_view received) {
+  if (!out_.empty()) {  // the 'S' is not out, and nothing may be said in front of it
+    destroy();
+    return false;
+  }
+  socket_.start_tls(worker_.hub().tls.engine_to_client(!received.empty()), received);
+  return true;
+}
+
+void FrontConn::note_tls_failure(const net::IoResult& result) {
+  const bool failed = result.status == net::IoResult::Status::failed;
+  if (!failed && !socket_.shaking_hands()) return;
+  count(worker_, metrics::Refusal::tls);
+  worker_.hub().log.write_limited(
+      LogLevel::info, "client.tls_failed", "a client could not agree with dwspool on TLS",
+      {{"client", peer_.text()},
+       {"reason", failed ? printable(socket_.failure_text(result), 256)
+                         : std::string("the client closed the connection")}});
+}
+
+// Whether this connection may go on as it is; the reason is in the output if not. Cancel requests
+// are let through: libpq sends them in clear.
+bool FrontConn::may_come_in_clear() {
+  const TlsMode mode = worker_.config().client_tls.mode;
+  if (peer_.is_unix() || socket_.tls() != nullptr || mode < TlsMode::require) return true;
+  count(worker_, metrics::Refusal::tls);
+  wire::ErrorReport report;
+  report.sqlstate = wire::sqlstate::invalid_authorization;
+  report.message = "TLS is required";
+  report.hint = "Connect with sslmode=require, or better with verify-full.";
+  static_cast<void>(startup_->refuse(std::move(report), worker_.output()));
+  return false;
 }
 
 // Who the client says it is, and how it is to prove that. False when it is refused at once; the
@@ -115,21 +182,37 @@ bool FrontConn::check_login() {
     return false;
   }
   counted_ = !console;
-  const config::User* user = config.find_user(user_);
-  auth::ClientAuth::Request request;
-  request.method = method_of(user != nullptr && user->auth ? *user->auth : config.auth_method);
-  if (request.method == auth::ClientMethod::trust && user == nullptr) {
-    count(worker_, metrics::Refusal::unknown_user);
-    static_cast<void>(startup_->refuse(session::password_failed_report(user_), worker_.output()));
+  if (!may_come_in_clear()) return false;
+  if (!peer_.is_unix() && hub.failures.is_blocked(peer_.host(), worker_.now())) {
+    count(worker_, metrics::Refusal::password);
+    report.sqlstate = wire::sqlstate::invalid_authorization;
+    report.message = "too many failed log-ins from " + peer_.host();
+    report.hint = "Correct the password, and try again in a minute.";
+    static_cast<void>(startup_->refuse(std::move(report), worker_.output()));
     return false;
   }
+  auto admitted = admission();
+  if (auto* const refused = std::get_if<wire::ErrorReport>(&admitted)) {
+    count(worker_, metrics::Refusal::access);
+    hub.log.write_limited(LogLevel::info, "client.access_refused",
+                          "the access rules, or a method without a password, keep a client out",
+                          {{"client", peer_.text()},
+                           {"user", printable(user_)},
+                           {"database", printable(startup_->database())},
+                           {"tls", socket_.tls_text()}});
+    static_cast<void>(startup_->refuse(std::move(*refused), worker_.output()));
+    return false;
+  }
+  const config::User* const user = config.find_user(user_);
+  auth::ClientAuth::Request request;
+  request.method = std::get<auth::ClientMethod>(admitted);
   request.user = user_;
   if (user != nullptr) request.secret = user->secret;
+  if (socket_.tls() != nullptr) request.end_point = socket_.tls()->server_end_point();
   request.random = auth::random_bytes(nonce_bytes);
   request.mock_secret = hub.mock_secret;
-  const session::StartupFlow::Need need =
-      startup_->authenticate(std::move(request), worker_.output());
-  return need == session::StartupFlow::Need::input || need == session::StartupFlow::Need::accepted;
+  const Need need = startup_->authenticate(std::move(request), worker_.output());
+  return need == Need::input || need == Need::accepted;
 }
 
 // The limits of the database and of the user. False when one is reached: `report` says which.
@@ -201,9 +284,11 @@ bool FrontConn::start_session() {
   worker_.metrics().logins_succeeded.add();
   pool_->metrics->logins.add();
   worker_.metrics().login_seconds.observe(worker_.now() - accepted_at_);
-  worker_.hub().log.write(
-      LogLevel::debug, "client.logged_in", "a client has logged in",
-      {{"client", peer_.text()}, {"user", printable(user_)}, {"database", printable(database)}});
+  worker_.hub().log.write(LogLevel::debug, "client.logged_in", "a client has logged in",
+                          {{"client", peer_.text()},
+                           {"user", printable(user_)},
+                           {"database", printable(database)},
+                           {"tls", socket_.tls_text()}});
   std::string_view nothing;
   const session::Next next = session_->start(worker_.output());
   return run(next, nothing);

@@ -153,7 +153,7 @@ void PoolContext::publish(std::size_t worker) {
   show(metrics->backends_idle, shown_.idle, pool.count(SlotState::idle));
   show(metrics->backends_lent, shown_.lent, lent);
   show(metrics->backends_cleaning, shown_.cleaning, pool.count(SlotState::cleaning));
-  show(metrics->replay_log_bytes, shown_.replay_log_bytes, replay.memory);
+  show(metrics->replay_log_bytes, shown_.replay_log_bytes, sessions->replay.memory);
   // A backend that is lent has one client; a client that neither has nor wants one is idle.
   const std::size_t busy = lent + waiting;
   show(metrics->clients_active, shown_.clients_active, lent);

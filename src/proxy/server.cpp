@@ -139,6 +139,7 @@ Status Server::reload(const std::shared_ptr<const config::Config>& config) {
   listeners_ = std::move(listeners);
   forget_coordinators(*hub_.config(), *config);
   hub_.log.set_level(config->log.level);
+  hub_.failures.set_limit(config->auth_failure_limit);
   hub_.set_config(config);
   change_clusters(config);
   for (const std::unique_ptr<Worker>& worker : workers_) {

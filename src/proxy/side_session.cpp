@@ -58,6 +58,8 @@ void SideSession::ask(const Account& account, std::string sql, Done done) {
     return;
   }
   account_ = account;
+  encryption_ = login::Encryption(
+      TlsStore::mode_of(state_of_cluster_.config(), state_of_cluster_.host(host_)));
   state_ = State::waiting;
   timer_.arm(loop_.now());
 }
@@ -76,6 +78,7 @@ void SideSession::close() {
   socket_.reset();
   login_.reset();
   in_.release();
+  out_.release();
 }
 
 // --- Logging in ----------------------------------------------------------------------------------
@@ -97,12 +100,61 @@ void SideSession::on_connected(UniqueFd fd, const std::string& error) {
   const config::KeepAlive& keepalive = state_of_cluster_.config().keepalive;
   net::set_tcp_options(fd.get(), {keepalive.idle, keepalive.interval, keepalive.count});
   socket_ = std::make_unique<net::Socket>(loop_, std::move(fd), *this);
+  socket_->watch(true, false);
+  if (!encryption_.asks()) {
+    start_login();
+    return;
+  }
+  state_ = State::encrypting;
+  std::string request;
+  login::Encryption::request(request);
+  if (!send(request)) lost("could not send to the server");
+}
+
+void SideSession::on_encryption_answer() {
+  using Result = login::Encryption::Answer;
+  std::string_view in = in_.view();
+  const Result result = encryption_.on_answer(in);
+  if (result == Result::incomplete) return;
+  in_.release();
+  switch (result) {
+    case Result::incomplete:
+      return;
+    case Result::start_tls:
+      // The log-in waits for the end of the handshake by itself.
+      socket_->start_tls(
+          hub_.tls.engine_to(state_of_cluster_.config(), state_of_cluster_.host(host_)));
+      start_login();
+      return;
+    case Result::in_clear:
+      start_login();
+      return;
+    case Result::again:
+      reopen();
+      return;
+    case Result::refused:
+      lost(std::string(encryption_.reason()));
+      return;
+  }
+}
+
+// Another connection for the same log-in.
+void SideSession::reopen() {
+  if (attempt_) hub_.credentials.on_no_verdict(account_.name, *attempt_);
+  attempt_.reset();
+  login_.reset();
+  socket_.reset();
+  in_.release();
+  out_.release();
+  open();
+}
+
+void SideSession::start_login() {
   state_ = State::login;
   login_.emplace(login_identity(state_of_cluster_, host_, account_.user, account_.database,
                                 account_.password));
   std::string bytes;
   login_->start(bytes);
-  socket_->watch(true, false);
   if (!send(bytes)) lost("could not send to the server");
 }
 
@@ -130,6 +182,7 @@ bool SideSession::may_log_in() {
 
 void SideSession::feed_login() {
   if (!may_log_in()) return;
+  if (socket_->tls() != nullptr) login_->set_end_point(socket_->tls()->server_end_point());
   std::string answer;
   std::string_view in = in_.view();
   const std::size_t before = in.size();
@@ -195,11 +248,13 @@ void SideSession::on_login_failed() {
   const wire::ErrorReport report = login_->report();
   if (failure == login::Failure::old_protocol) {
     state_of_cluster_.wants_protocol_3_0(host_) = true;
-    if (attempt_) hub_.credentials.on_no_verdict(account_.name, *attempt_);
-    login_.reset();
-    socket_.reset();
-    in_.release();
-    open();
+    reopen();
+    return;
+  }
+  const bool by_server =
+      failure == login::Failure::credentials || failure == login::Failure::unavailable;
+  if (by_server && encryption_.on_login_refused(report.sqlstate, login_->proven())) {
+    reopen();
     return;
   }
   answer_.sqlstate = report.sqlstate;
@@ -234,18 +289,24 @@ void SideSession::send_question() {
   if (!send(bytes)) lost("could not send to the server");
 }
 
-void SideSession::on_ready(bool readable, bool /*writable*/) {
+void SideSession::on_ready(bool readable, bool writable) {
+  if (writable && !flush()) {
+    lost("could not send to the server");
+    return;
+  }
   if (!readable) return;
-  std::array<char, 4096> buffer{};
+  std::array<char, net::Socket::min_room> buffer;  // NOLINT: what is used of it is filled
   const net::IoResult got = socket_->receive(buffer.data(), buffer.size());
   if (got.status == net::IoResult::Status::would_block) return;
   if (got.status != net::IoResult::Status::ok || in_.size() > most_input) {
-    lost(got.status == net::IoResult::Status::failed ? std::strerror(got.error)
+    lost(got.status == net::IoResult::Status::failed ? socket_->failure_text(got)
                                                      : "the server closed the connection");
     return;
   }
   in_.append({buffer.data(), got.bytes});
-  if (state_ == State::login) {
+  if (state_ == State::encrypting) {
+    on_encryption_answer();
+  } else if (state_ == State::login) {
     feed_login();
   } else {
     read_answer();
@@ -283,6 +344,11 @@ void SideSession::read_answer() {
 // nothing yet.
 void SideSession::lost(const std::string& why) {
   const bool in_login = state_ == State::login;
+  const bool shaking = socket_ && socket_->tls() != nullptr && !socket_->tls()->handshake_done();
+  if (shaking && encryption_.on_handshake_failed()) {
+    reopen();
+    return;
+  }
   const bool worth_another = state_ == State::asking && !answer_.fresh && done_;
   if (attempt_) hub_.credentials.on_no_verdict(account_.name, *attempt_);
   attempt_.reset();
@@ -312,8 +378,20 @@ void SideSession::finish() {
 }
 
 bool SideSession::send(std::string_view bytes) {
-  const Slice slice{bytes.data(), bytes.size()};
-  return socket_->send(&slice, 1).bytes == bytes.size();
+  out_.append(bytes);
+  return flush();
+}
+
+bool SideSession::flush() {
+  while (!out_.empty()) {
+    const Slice slice{out_.view().data(), out_.size()};
+    const net::IoResult result = socket_->send(&slice, 1);
+    if (result.status == net::IoResult::Status::failed) return false;
+    if (result.bytes == 0) break;
+    out_.consume(result.bytes);
+  }
+  socket_->watch(true, !out_.empty());
+  return true;
 }
 
 }  // namespace dwspool::proxy

@@ -122,7 +122,7 @@ void World::watch_cancel(const ServerProcess& process) {
 void World::check_waits() {
   shell_->for_each_client([&](Front& front) {
     const TimePoint began = front.replay_began();
-    if (began != never && context_.now >= began + shell_->options().replay.deadline) {
+    if (began != never && context_.now >= began + front.replay_deadline()) {
       context_.violate("connection " + std::to_string(front.id().slot) +
                        " is still being helped, and the deadline of replay has passed");
     }

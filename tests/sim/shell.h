@@ -75,6 +75,8 @@ class Front final : public Endpoint {
   bool waiting() const { return waiting_; }
   // Since when something that has failed is being made good; `never` when nothing is.
   TimePoint replay_began() const { return replay_began_; }
+  // For how long that may go on, by the options that its session has.
+  Duration replay_deadline() const { return replay_deadline_; }
   TimePoint wait_started() const { return wait_started_; }
   TimePoint linger_ends() const { return linger_ends_; }
   TimePoint deadline() const {
@@ -119,6 +121,7 @@ class Front final : public Endpoint {
   bool input_ended_ = false;
   TimePoint wait_started_;
   TimePoint replay_began_ = never;
+  Duration replay_deadline_{};
   std::string heard_;  // for Broken::replay_what_was_told
   TimePoint linger_ends_ = never;
 };

@@ -101,6 +101,7 @@ bool Front::start_session() {
   const Back* next = shell_.find_backend(last_backend_);
   key_ = shell_.cancels_.add({0, id_}, next != nullptr ? next->core().key.pid : 0);
   sessions_ = shell_.sessions_;
+  replay_deadline_ = shell_.options_.replay.deadline;
   session_ = std::make_unique<session::ReplayedSession>(
       sessions_->context, &sessions_->replay, ++shell_.last_session_,
       shell_.settings_.intern(startup_->settings().settings), key_);
@@ -160,6 +161,7 @@ void Front::take_sessions() {
   if (!session_ || sessions_ == shell_.sessions_) return;
   if (!session_->set_context(shell_.sessions_->context, &shell_.sessions_->replay)) return;
   sessions_ = shell_.sessions_;
+  replay_deadline_ = shell_.options_.replay.deadline;
 }
 
 bool Front::acquire() {

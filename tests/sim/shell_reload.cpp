@@ -10,6 +10,7 @@ void Shell::reload(const ShellOptions& options) {
   sessions_ = std::make_shared<proxy::SharedSessions>(
       options.sessions, statements_, settings_, reported_, options.replay, retry::ErrorTable());
   sessions_->welcome = welcome;
+  spoil_replay();
   if (!slots_->set_limits(options.pool_size, options.reserve_size).empty()) {
     pool_.on_slots_available(context_.now);
   }

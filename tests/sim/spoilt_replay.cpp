@@ -52,7 +52,7 @@ Decision decide(const Situation& situation, const std::vector<LoggedUnit>& units
 }  // namespace
 
 void Shell::spoil_replay() {
-  session::ReplayContext::Safeties& safeties = replay_.safeties;
+  session::ReplayContext::Safeties& safeties = sessions_->replay.safeties;
   switch (context_.broken) {
     case Broken::replay_in_doubt:
     case Broken::replay_behind_commit:
@@ -68,7 +68,7 @@ void Shell::spoil_replay() {
       safeties.rewinds = false;
       break;
     case Broken::forget_deadline:
-      replay_.options.deadline = std::chrono::hours{1};
+      sessions_->replay.options.deadline = std::chrono::hours{1};
       break;
     default:
       break;

@@ -17,8 +17,12 @@
 #include "dwspool/base/routing.h"
 #include "dwspool/base/secret.h"
 #include "dwspool/base/time.h"
+#include "dwspool/base/tls_mode.h"
 
+#include "dwspool/auth/access.h"
 #include "dwspool/auth/user_secret.h"
+
+#include "dwspool/tls/context.h"
 
 namespace dwspool::config {
 
@@ -41,13 +45,30 @@ struct KeepAlive {
   friend bool operator==(const KeepAlive&, const KeepAlive&) = default;
 };
 
+// Towards clients, on TCP.
+struct ClientTls {
+  TlsMode mode = TlsMode::disable;  // prefer, once there is a certificate
+  tls::ServerOptions options;
+};
+
+// Towards the servers of a cluster.
+struct ServerTls {
+  TlsMode mode = TlsMode::prefer;
+  bool send_sni = true;
+  tls::ClientOptions options;
+
+  friend bool operator==(const ServerTls&, const ServerTls&) = default;
+};
+
 // One coordinator (CN), or one server of a PostgreSQL cluster.
 struct Coordinator {
   std::string host;  // name or address; a directory (leading '/') for a Unix socket
   std::uint16_t port = 8000;
+  std::string tls_name;  // whose certificate it must have; empty: `host`
   std::uint32_t weight = 1;
   std::uint32_t priority = 0;  // Balance::priority: the lowest goes first
 
+  bool is_unix() const { return host.starts_with('/'); }
   std::string label() const;  // "host:port", for logs, metrics and the console
   friend bool operator==(const Coordinator&, const Coordinator&) = default;
 };
@@ -90,6 +111,7 @@ struct Cluster {
   Duration connect_timeout = std::chrono::seconds{10};  // TCP connect and log-in together
   KeepAlive keepalive{std::chrono::seconds{4}, std::chrono::seconds{2}, 2};
   std::uint32_t max_pbkdf2_iterations = 1000000;
+  ServerTls tls;
   Balance balance = Balance::least_connections;
   Duration warm_up = std::chrono::seconds{5};           // 0: none
   std::optional<std::uint32_t> connect_rate;            // per second and host; 0: any
@@ -159,8 +181,8 @@ struct Database {
   PoolOptions pool;
 };
 
-enum class AuthMethod : std::uint8_t { trust, md5, scram_sha_256 };
-std::string_view to_string(AuthMethod method);
+// Without access rules: trust, password, md5 or scram_sha_256.
+using AuthMethod = auth::AccessMethod;
 
 struct User {
   std::string name;                        // "*" for every name that has no entry
@@ -199,7 +221,12 @@ struct Config {
   Duration client_login_timeout = std::chrono::seconds{60};
   Duration shutdown_timeout = std::chrono::seconds{30};
   KeepAlive client_keepalive;
+  ClientTls client_tls;
   AuthMethod auth_method = AuthMethod::scram_sha_256;
+  bool has_access_rules = false;           // then nobody comes in for whom there is none
+  std::vector<auth::AccessRule> access;    // the first that matches counts
+  bool cleartext_passwords = false;        // also without TLS
+  std::uint32_t auth_failure_limit = 100;  // failed log-ins of an address in a minute; 0: no limit
   LogOptions log;
   HttpEndpoint http;
   Console console;

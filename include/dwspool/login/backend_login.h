@@ -36,7 +36,8 @@ struct Identity {
   std::optional<Secret> password;
   std::uint32_t protocol = wire::protocol_gauss_3_51;
   std::uint32_t max_iterations = 1000000;
-  std::string nonce;  // fresh, printable, without commas
+  std::string nonce;      // fresh, printable, without commas
+  std::string end_point;  // of TLS, for SCRAM's channel binding; empty without
 };
 
 // A key derivation that the machine waits for: tens of milliseconds of CPU, to be done off the
@@ -76,6 +77,8 @@ class BackendLogin {
 
   // Appends the start-up packet to `out`.
   void start(std::string& out);
+  // The digest for channel binding, which is there once hands are shaken.
+  void set_end_point(std::string end_point) { identity_.end_point = std::move(end_point); }
 
   // Consumes whole messages from the front of `in`; answers go to `out`. With `derivation`, see
   // derivation(). With `nothing`, state() is done or failed; after done, what is left in `in`
@@ -102,6 +105,8 @@ class BackendLogin {
   Dialect dialect() const { return dialect_; }
   // How the server let us in: "trust", "password", "md5", "scram-sha-256", "gaussdb-sha256".
   std::string_view method() const { return method_; }
+  // Whether the server has been sent the password, or the proof of one.
+  bool proven() const { return proven_; }
   // NoticeResponses that came on the way, such as a password about to expire.
   const std::vector<std::string>& notices() const { return notices_; }
 
@@ -132,6 +137,7 @@ class BackendLogin {
   Dialect dialect_ = Dialect::postgres;
   std::string_view method_ = "trust";
   bool asked_ = false;  // for authentication
+  bool proven_ = false;
   bool scram_answered_ = false;
   bool server_proven_ = false;
 };

@@ -24,6 +24,8 @@ struct ProcessFacts {
   std::uint64_t reloads_bad = 0;
   bool last_reload_was_good = true;
   double last_good_reload_seconds = 0;  // since the epoch; the start of the process counts
+  // Our own certificates: what for ("clients", "cluster NAME"), and until when, since the epoch.
+  std::vector<std::pair<std::string, std::int64_t>> certificates;
 };
 
 // Every time series of the process (doc/metrics.md explains each). `now` is the monotonic time

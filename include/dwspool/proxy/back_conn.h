@@ -17,6 +17,7 @@
 
 #include "dwspool/config/config.h"
 #include "dwspool/login/backend_login.h"
+#include "dwspool/login/encryption.h"
 #include "dwspool/login/guard.h"
 #include "dwspool/metrics/registry.h"
 #include "dwspool/pool/pool.h"
@@ -39,6 +40,7 @@ struct PoolContext;
 // What a backend takes along when it moves to another worker.
 struct BackendTransfer {
   UniqueFd fd;
+  std::unique_ptr<net::TlsState> tls;
   session::Backend core;
   ByteQueue in;  // the front of a message
   cluster::HostId host = 0;
@@ -119,6 +121,9 @@ class BackConn final : public net::Socket::Handler {
   void try_next_host();
   void connect();
   void on_connected(UniqueFd fd, const std::string& error);
+  void on_encryption_answer(std::string_view& in);
+  void start_login();
+  void tls_failed(const std::string& why);
   void on_login_progress(login::BackendLogin::Need need);
   void derive_keys();
   void on_logged_in();
@@ -171,6 +176,8 @@ class BackConn final : public net::Socket::Handler {
   struct Opening {
     std::vector<cluster::HostId> tried;
     std::unique_ptr<net::Connector> connector;
+    login::Encryption encryption{TlsMode::disable};  // of the coordinator at hand
+    bool asked_for_tls = false;                      // and not been answered yet
     std::optional<login::BackendLogin> login;
     std::uint32_t protocol = 0;
     // Of which the guard has not heard yet.

@@ -7,6 +7,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <variant>
 
 #include "dwspool/base/byte_queue.h"
 #include "dwspool/base/ids.h"
@@ -53,6 +54,10 @@ class FrontConn final : public net::Socket::Handler {
   // The configuration has changed: the client may belong to another pool, or nowhere any more.
   void on_reconfigured();
   void on_login_timeout();
+  // What check_password_in_background was asked.
+  void on_password_checked(bool right);
+  // The time is up that a refusal takes.
+  void on_refusal_due();
   void on_session_deadline();
   // Somebody asks to cancel what this client runs. `done` is called when that has been seen to.
   void cancel(const std::function<void()>& done);
@@ -88,6 +93,13 @@ class FrontConn final : public net::Socket::Handler {
   // Both return false when the connection is gone.
   bool process(std::string_view& in);
   bool process_startup(std::string_view& in);
+  bool start_tls(std::string_view received);
+  bool may_come_in_clear();
+  bool follow(session::StartupFlow::Need need, std::string_view& in);
+  bool refuse_login();
+  // front_access.cpp
+  std::variant<auth::ClientMethod, wire::ErrorReport> admission() const;
+  void note_tls_failure(const net::IoResult& result);
   bool check_login();
   bool count_client(const std::string& database, wire::ErrorReport& report);
   bool start_session();
@@ -134,6 +146,7 @@ class FrontConn final : public net::Socket::Handler {
   BackendId last_backend_;
   wire::KeyData key_;
   std::string user_;
+  std::string delayed_;  // a refusal that waits
   ByteQueue in_;
   ByteQueue out_;
   std::vector<std::string> counted_as_;  // by the limits of its database and user

@@ -17,6 +17,7 @@
 #include "dwspool/base/result.h"
 #include "dwspool/base/time.h"
 
+#include "dwspool/auth/failure_log.h"
 #include "dwspool/config/config.h"
 #include "dwspool/login/guard.h"
 #include "dwspool/login/key_cache.h"
@@ -28,6 +29,7 @@
 #include "dwspool/proxy/quotas.h"
 #include "dwspool/proxy/slot_ledger.h"
 #include "dwspool/proxy/statistics.h"
+#include "dwspool/proxy/tls_store.h"
 
 namespace dwspool::proxy {
 
@@ -64,6 +66,28 @@ struct Reloads {
   std::atomic<std::int64_t> last_good_at{0};  // seconds since the epoch; the start counts
 };
 
+// auth::FailureLog for all workers.
+class Failures {
+ public:
+  explicit Failures(std::uint32_t limit) : log_(limit) {}
+  void set_limit(std::uint32_t limit) {
+    const std::lock_guard lock(mutex_);
+    log_.set_limit(limit);
+  }
+  bool is_blocked(const std::string& address, TimePoint now) {
+    const std::lock_guard lock(mutex_);
+    return log_.is_blocked(address, now);
+  }
+  Duration on_failure(const std::string& address, TimePoint now) {
+    const std::lock_guard lock(mutex_);
+    return log_.on_failure(address, now);
+  }
+
+ private:
+  std::mutex mutex_;
+  auth::FailureLog log_;
+};
+
 enum class Stop : std::uint8_t {
   at_once,
   after_servers,  // when no backend is in use any more; clients wait meanwhile
@@ -78,6 +102,8 @@ struct Hub {
       : log(logger),
         metrics(registry),
         mock_secret(std::move(process_secret)),
+        tls(*configuration),
+        failures(configuration->auth_failure_limit),
         slots(configuration->workers),
         statistics(registry),
         config_(std::move(configuration)) {
@@ -105,6 +131,8 @@ struct Hub {
   Log& log;
   metrics::Registry& metrics;
   std::string mock_secret;  // random; makes the challenges of unknown users
+  TlsStore tls;
+  Failures failures;  // of clients' log-ins
   SlotLedger slots;
   Clusters clusters;  // in the order of the configuration; the first worker's, once it runs
   Quotas quotas;

@@ -13,6 +13,7 @@
 #include "dwspool/base/byte_queue.h"
 
 #include "dwspool/login/backend_login.h"
+#include "dwspool/login/encryption.h"
 #include "dwspool/login/guard.h"
 
 #include "dwspool/net/connector.h"
@@ -61,10 +62,21 @@ class SideSession final : public net::Socket::Handler {
   void on_ready(bool readable, bool writable) override;
 
  private:
-  enum class State : std::uint8_t { closed, waiting, connecting, login, asking, idle };
+  enum class State : std::uint8_t {
+    closed,
+    waiting,
+    connecting,
+    encrypting,  // asked for TLS
+    login,
+    asking,
+    idle
+  };
 
   void open();
   void on_connected(UniqueFd fd, const std::string& error);
+  void on_encryption_answer();
+  void start_login();
+  void reopen();
   bool may_log_in();
   void feed_login();
   void on_login_progress(login::BackendLogin::Need need);
@@ -76,6 +88,7 @@ class SideSession final : public net::Socket::Handler {
   void lost(const std::string& why);
   void finish();
   bool send(std::string_view bytes);
+  bool flush();
   void close();
 
   Hub& hub_;
@@ -90,6 +103,8 @@ class SideSession final : public net::Socket::Handler {
   bool failed_ = false;  // the statement
   Dialect dialect_ = Dialect::unknown;
   ByteQueue in_;
+  ByteQueue out_;
+  login::Encryption encryption_{TlsMode::disable};
   std::unique_ptr<net::Connector> connector_;
   std::unique_ptr<net::Socket> socket_;
   std::optional<login::BackendLogin> login_;

@@ -129,11 +129,14 @@ class Worker {
   void add_session_deadline(ClientId id, TimePoint deadline);
   // PBKDF2 in the thread pool; BackConn::on_derived is called when it is done.
   void derive_in_background(BackendId id, const login::Derivation& work);
+  // FrontConn::on_password_checked is called when it is done.
+  void check_password_in_background(ClientId id, auth::PasswordCheck check);
+  void add_refusal_deadline(ClientId id, TimePoint deadline);
   void fail_waiters(PoolContext& pool, const wire::ErrorReport& report);
   // Sends a CancelRequest for what the backend runs; BackConn::on_cancel_finished and `done` are
   // called when that is over.
-  void send_cancel(BackendId backend, const net::Address& server, const wire::KeyData& key,
-                   std::function<void(bool sent)> done);
+  void send_cancel(BackendId backend, const net::Address& server, std::unique_ptr<tls::Engine> tls,
+                   const wire::KeyData& key, std::function<void(bool sent)> done);
   // `requester`: the connection that brought the request, on this worker.
   void forward_cancel(const wire::CancelRequest& request, ClientId requester);
 
@@ -197,6 +200,7 @@ class Worker {
     bool operator<(const Deadline& other) const { return at > other.at; }
   };
   std::priority_queue<Deadline<BackendId>> backend_deadlines_;
+  std::priority_queue<Deadline<ClientId>> refusals_;
   std::priority_queue<Deadline<ClientId>> session_deadlines_;
   TimePoint next_housekeeping_ = never;
   bool draining_ = false;

@@ -103,7 +103,7 @@ class SchemaTest(unittest.TestCase):
         compared = 0
         for path, value in places_of(yaml.safe_load(all_enabled(EXAMPLE))):
             # Under a database or user stand examples, in a listener a mode that is a number here.
-            if path.startswith(("databases.", "users.", "clusters.*.dialect", "listen")):
+            if path.startswith(("databases.", "users.", "clusters.*.dialect", "listen", "access")):
                 continue
             if path in defaults:
                 self.assertEqual(value, defaults[path], path)
@@ -145,6 +145,9 @@ class SchemaTest(unittest.TestCase):
             (("http",), {"host": "a"}),
             (("users", "bob", "password"), ["x"]),
             (("users", "bob", "auth"), "peer"),
+            (("access",), []),
+            (("access",), [{"method": "ldap"}]),
+            (("tls",), {"mode": "verify"}),
             (("clusters", "main", "replay"), {"refusals": [{"sqlstate": "08006"}]}),
             (("clusters", "main", "replay"),
              {"refusals": [{"sqlstate": "8006", "text": "cannot reach"}]}),
