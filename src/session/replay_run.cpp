@@ -49,7 +49,7 @@ Next ReplayedSession::try_again(bool lost, Next next, Output& out, TimePoint now
     ++run.refusals;
   }
   next = leave_backend(next, lost);
-  if (passes_on()) {  // the client knows that much more now
+  if (run.fed > 0 && passes_on()) {  // the client knows that much more now
     run.statements = session_.settled_statements();
     recording_->transcript = std::move(run.again);
   }
@@ -395,6 +395,7 @@ Next ReplayedSession::give_up(const wire::ErrorReport& report, ReplayResult resu
   out.replays.push_back(std::move(note));
   rewind();
   std::unique_ptr<ClientStatements> statements = std::move(run_->statements);
+  if (!statements) statements = session_.settled_statements();
   const std::unique_ptr<Run> over = std::move(run_);  // the report may stand in it
   end_recording();
   phase_ = Phase::live;

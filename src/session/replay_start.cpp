@@ -197,7 +197,7 @@ Next ReplayedSession::on_loss(const std::string& cause, bool still_lent, Output&
   const bool only_if_reads = decision.verdict == retry::Verdict::replay_if_reads;
   if (!live) {
     if (passes_on()) run_->in_transaction = in_transaction;
-    if (!again) {
+    if (!again || run_->stays) {
       return give_up(retry::describe(outcome, cause), retry::ReplayResult::lost_again, next, out,
                      now);
     }
@@ -312,8 +312,9 @@ void ReplayedSession::begin_run(retry::Failure failure, std::string_view cause,
   }
   if (only_if_reads) run_->must_read = recording_->log.size();
   run_->in_transaction = in_transaction;
+  run_->stateful = session_.pins() != 0;
   run_->report = std::move(report);
-  run_->statements = session_.settled_statements();
+  if (recording_->held.empty()) run_->statements = session_.settled_statements();
   run_->told = session_.told();
   const OpenRequests open = open_requests();
   run_->dormant = open.owed == 0 && !open.unsynced;
@@ -345,6 +346,7 @@ OpenRequests ReplayedSession::open_requests() const {
   open.owed = asked - std::min(asked, told.units().size());
   open.error_told = told.current().failed;
   open.transaction = run_ && run_->in_transaction;
+  open.stateful = run_ && (run_->stateful || session_.pins() != 0);
   return open;
 }
 

@@ -1,6 +1,8 @@
 // Back to where the session was at rest last, and what is to be known to run again what came since.
 #include <utility>
 
+#include "dwspool/wire/sqlstate.h"
+
 #include "dwspool/session/session.h"
 
 namespace dwspool::session {
@@ -81,10 +83,15 @@ void Session::give_up(const OpenRequests& open, const wire::ErrorReport& report,
   client_stream_left_ = open.unread;
   client_stream_dropped_ = true;
   drop_unnamed();
-  answer_open(open.owed, open.unsynced, open.error_told, report, out);
-  if (open.owed == 0 && !open.unsynced && open.transaction) {
+  session_ended_ = open.stateful;
+  const bool says_all = !open.stateful ||
+                        report.sqlstate == wire::sqlstate::transaction_resolution_unknown ||
+                        report.sqlstate == wire::sqlstate::query_canceled;
+  const wire::ErrorReport& told = says_all ? report : session_lost_report(report.detail);
+  answer_open(open.owed, open.unsynced, open.error_told, told, out);
+  if (open.owed == 0 && !open.unsynced && (open.transaction || open.stateful)) {
     // Nobody asks at the moment; the next request gets the answer.
-    failure_ = std::make_unique<wire::ErrorReport>(report);
+    failure_ = std::make_unique<wire::ErrorReport>(told);
   }
 }
 

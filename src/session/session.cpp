@@ -14,17 +14,6 @@ namespace {
 // How many backends in a row may die while they are being prepared for this client.
 constexpr std::uint8_t max_lost_while_syncing = 3;
 
-wire::ErrorReport session_lost_report(std::string_view cause) {
-  wire::ErrorReport report;
-  report.sqlstate = wire::sqlstate::admin_shutdown;
-  report.message = "the session was lost with its connection to the database server";
-  report.detail = cause;
-  report.hint =
-      "Session state bound it to that connection. An open transaction was rolled back. Connect "
-      "again.";
-  return report;
-}
-
 }  // namespace
 
 std::string_view to_string(SessionState state) {
@@ -240,6 +229,17 @@ Next Session::drain(Output& out, std::string_view why) {
   report.message = "terminating connection: " + std::string(drain_reason_);
   report.hint = "Connect again.";
   return fatal(report, out);
+}
+
+wire::ErrorReport Session::session_lost_report(std::string_view cause) {
+  wire::ErrorReport report;
+  report.sqlstate = wire::sqlstate::admin_shutdown;
+  report.message = "the session was lost with its connection to the database server";
+  report.detail = cause;
+  report.hint =
+      "Session state bound it to that connection. An open transaction was rolled back. Connect "
+      "again.";
+  return report;
 }
 
 Backend* Session::part() {

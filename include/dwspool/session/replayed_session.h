@@ -148,7 +148,10 @@ class ReplayedSession {
     std::size_t must_read = 0;  // so much of the log must be proven to have only read
     bool asked = false;         // the catalog, in this attempt
     bool in_transaction = false;
+    bool stateful = false;  // the client may believe in session state that only a replay restores
+    bool stays = false;     // ... and that is not in the log any more: this backend, or none
     wire::ErrorReport report;  // what it comes to if it fails
+    // As the client knows them; null: as they were at the mark, for it was told nothing since.
     std::unique_ptr<ClientStatements> statements;
     ReportedPtr told;
     retry::Transcript again;    // what the client would have been told this time

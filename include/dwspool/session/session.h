@@ -106,6 +106,7 @@ struct OpenRequests {
   bool unsynced = false;     // messages of the extended protocol without a Sync
   bool error_told = false;   // the first of them has had its ErrorResponse already
   bool transaction = false;  // the client believes in an open transaction
+  bool stateful = false;     // and in session state that went with the backend
   std::size_t unread = 0;    // bytes of its last message that are still to come, for nobody
 };
 
@@ -243,6 +244,7 @@ class Session {
   void note_temporary_objects(Backend& left) const;
   Next fail_request(const wire::ErrorReport& report, Output& out);
   Next fatal(const wire::ErrorReport& report, Output& out);
+  static wire::ErrorReport session_lost_report(std::string_view cause);
   void answer_open(std::size_t owed, bool unsynced, bool error_told,
                    const wire::ErrorReport& report, Output& out);
   Next protocol_violation(std::string_view what, Output& out);

@@ -233,6 +233,31 @@ TEST_CASE("replay: a session that is bound to its backend is not protected, and 
   }
 }
 
+TEST_CASE("replay: what bound the session to its backend is lost with a replay that fails") {
+  ReplayScript script;
+  script.client(query("begin") + query("select pg_advisory_lock(1)")).grant_fresh();
+  script.server(begun() + row("") + complete("SELECT 1") + ready('T'));
+  script.to_client("C:BEGIN Z:T D C:SELECT 1 Z:T");
+  SUBCASE("somebody asks: one error, and the next request hears that the session is over") {
+    script.client(query("select 2")).lose_backend().grant_fresh();
+    script.server(begun() + row("other") + complete("SELECT 1") + ready('T'));
+    script.to_client("E:57P01 Z:E").expect(Next::release).go_on();
+    script.client(query("rollback")).to_client("E:57P01").expect(Next::close);
+  }
+  SUBCASE("the commit is in doubt, and that is said before anything else") {
+    script.client(query("insert into t values (1)") + query("commit"));
+    script.server(complete("INSERT 0 1") + ready('T')).to_client("C:INSERT 0 1 Z:T");
+    script.lose_backend().to_client("E:08007 Z:I");
+    script.client(query("select 1")).to_client("E:57P01").expect(Next::close);
+  }
+  SUBCASE("it is run again, and nothing is lost") {
+    script.client(query("select 2")).lose_backend().grant_fresh();
+    script.server(begun() + row("") + complete("SELECT 1") + ready('T'));
+    script.server(row("2") + complete("SELECT 1") + ready('T')).to_client("D C:SELECT 1 Z:T");
+    script.check_note(Failure::transaction_lost, ReplayResult::masked);
+  }
+}
+
 TEST_CASE("replay: the level is a setting, and a hint speaks for one statement") {
   ReplayScript script;
   const auto lose_in_transaction = [&](const std::string& text) {
