@@ -291,6 +291,7 @@ Next ReplayedSession::go_live(Output& out, std::size_t mark, Next next, TimePoin
   const std::size_t answered = recording_->transcript.units().size();
   observe(out, mark);
   if (recording_->transcript.units().size() != answered) end_effort(out, now);
+  if (copies_by_execute()) stop_recording(retry::Refusal::copy, out);
   return next;
 }
 

@@ -239,11 +239,16 @@ Next ReplayedSession::on_server(std::string_view& in, Output& out, TimePoint now
       could_commit && !(session_.attached() && session_.lost_work().may_have_committed);
   if (committed || out.transactions != transactions) {
     stop_recording(retry::Refusal::pipelined, out);
-  } else if (session_.attached() && session_.backend()->replies.copy_in_by_execute()) {
+  } else if (copies_by_execute()) {
     stop_recording(retry::Refusal::copy, out);
   }
   if (session_.has_found_loss()) return take_found_loss(next, out, now);
   return next;
+}
+
+// What is said now belongs to a COPY or to what comes behind it, and only the server can tell.
+bool ReplayedSession::copies_by_execute() const {
+  return session_.attached() && session_.backend()->replies.copy_in_by_execute();
 }
 
 Next ReplayedSession::take_found_loss(Next next, Output& out, TimePoint now) {

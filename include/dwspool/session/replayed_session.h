@@ -178,6 +178,7 @@ class ReplayedSession {
   void end_effort(Output& out, TimePoint now);
   void observe(const Output& out, std::size_t mark);
   void observe_frames(std::string_view bytes);
+  bool copies_by_execute() const;
   Next take_found_loss(Next next, Output& out, TimePoint now);
   bool holds_back(Output& out, std::size_t mark, TimePoint now);
   void let_go(Output& out, std::size_t mark);
