@@ -37,7 +37,7 @@ void World::watch_lend(const Back& back) {
   const std::string arriving = message_types(back.plug().arriving());
   if (arriving.find_first_not_of(back.input_left().empty() ? "N" : "N+0123456789") !=
       std::string::npos) {
-    violate("with answers on their way");
+    violate("with answers on their way: " + arriving);
   }
   // What belongs to a COPY that has failed is ignored.
   const std::string left =

@@ -159,7 +159,7 @@ class Back final : public Endpoint {
   bool deriving() const { return deriving_; }
   bool ready() const { return state_ == State::ready; }
   std::size_t coordinator() const { return coordinator_; }
-  std::string_view input_left() const { return in_.view(); }
+  std::string_view input_left() const { return reading_ != nullptr ? *reading_ : in_.view(); }
 
  private:
   friend class Front;
@@ -192,6 +192,7 @@ class Back final : public Endpoint {
   session::Backend core_;
   Plug plug_;
   Front* client_ = nullptr;
+  const std::string_view* reading_ = nullptr;  // what is left of what has just come
   ByteQueue in_;
   TimePoint deadline_ = never;
   TimePoint cleaning_ends_ = never;

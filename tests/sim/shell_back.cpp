@@ -26,7 +26,10 @@ void Back::on_bytes(std::string_view bytes) {
   const std::string whole = std::string(in_.view()) + std::string(bytes);
   in_.release();
   std::string_view view = whole;
-  if (process(view) && shell.find_backend(id) == this) in_.assign(view);
+  reading_ = &view;
+  const bool lives = process(view) && shell.find_backend(id) == this;
+  if (shell.find_backend(id) == this) reading_ = nullptr;
+  if (lives) in_.assign(view);
   shell.settle();
 }
 
