@@ -49,16 +49,19 @@ void print_row(const std::array<std::string, 5>& cells) {
               cells[3].c_str(), cells[4].c_str());
 }
 
-bool check_coordinators(const config::Config& config, const Candidate& candidate) {
+bool check_coordinators(const config::Config& config, const proxy::TlsStore& tls,
+                        const Candidate& candidate) {
   const auto route = proxy::make_route(config, candidate.database, candidate.user);
   if (!route) return true;
   bool good = true;
-  for (const config::Coordinator& coordinator : route->cluster->coordinators) {
-    const ProbeResult result =
-        probe(*route->cluster, coordinator, route->database, route->user, route->password);
+  for (std::size_t i = 0; i < route->cluster->coordinators.size(); ++i) {
+    const config::Coordinator& coordinator = route->cluster->coordinators[i];
+    const ProbeResult result = probe({config, tls, route->cluster_index, i}, route->database,
+                                     route->user, route->password);
     std::string detail = result.problem;
     if (result.logged_in) {
       detail = result.dialect + " " + result.server_version + ", " + result.method + ", " +
+               (result.tls.empty() ? "no TLS" : result.tls) + ", " +
                std::to_string(static_cast<int>(result.milliseconds)) + " ms";
       if (result.method.starts_with("gaussdb")) {
         detail +=
@@ -115,10 +118,11 @@ int check(const config::Config& config) {
     std::printf("%s names no user but \"*\": there is nobody to log in as.\n", config.file.c_str());
     return 1;
   }
+  const proxy::TlsStore tls(std::make_shared<const config::Config>(config));
   print_row({"target", "address", "as", "result", "detail"});
   bool good = true;
   for (const Candidate& candidate : all) {
-    good = check_coordinators(config, candidate) && good;
+    good = check_coordinators(config, tls, candidate) && good;
     for (const config::Listener& listener : config.listeners) {
       good = check_through_dwspool(listener, candidate) && good;
     }

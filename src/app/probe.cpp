@@ -14,6 +14,7 @@
 #include "dwspool/base/unique_fd.h"
 
 #include "dwspool/auth/digest.h"
+#include "dwspool/login/encryption.h"
 
 #include "dwspool/net/address.h"
 
@@ -59,33 +60,123 @@ UniqueFd connect_to(const config::Coordinator& coordinator, Duration patience,
   return {};
 }
 
-bool send_all(int fd, std::string& bytes) {
-  std::size_t sent = 0;
-  while (sent < bytes.size()) {
-    const ssize_t n = ::send(fd, bytes.data() + sent, bytes.size() - sent, MSG_NOSIGNAL);
-    if (n <= 0) return false;
-    sent += static_cast<std::size_t>(n);
+// A blocking connection, encrypted from start_tls on.
+class Line {
+ public:
+  explicit Line(UniqueFd fd) : fd_(std::move(fd)) {}
+
+  bool send(std::string& bytes) {
+    std::string out;
+    out.swap(bytes);
+    if (engine_) {
+      const Slice slice{out.data(), out.size()};
+      std::string encrypted;
+      if (!engine_->send(&slice, 1, encrypted)) return false;
+      out = std::move(encrypted);
+    }
+    return put(out);
   }
-  bytes.clear();
-  return true;
+
+  // Appends to `in`. False at the end of the connection; see problem().
+  bool receive(std::string& in) {
+    const ssize_t got = ::recv(fd_.get(), buffer_.data(), buffer_.size(), 0);
+    if (got <= 0) {
+      problem_ = got == 0 ? "the server closed the connection" : "no answer in time";
+      return false;
+    }
+    const std::string_view bytes(buffer_.data(), static_cast<std::size_t>(got));
+    if (!engine_) {
+      in += bytes;
+      return true;
+    }
+    std::string plain(bytes.size() + tls::max_record, '\0');
+    std::string answer;
+    plain.resize(engine_->receive(bytes, plain.data(), plain.size(), answer));
+    in += plain;
+    if (put(answer) && engine_->state() != tls::Engine::State::failed) return true;
+    problem_ = "TLS: " + engine_->failure();
+    return false;
+  }
+
+  bool start_tls(std::unique_ptr<tls::Engine> engine) {
+    engine_ = std::move(engine);
+    std::string hello;
+    engine_->start(hello);
+    if (!put(hello)) return false;
+    std::string nothing;
+    while (engine_->state() == tls::Engine::State::shaking_hands) {
+      if (!receive(nothing)) return false;
+    }
+    if (engine_->state() == tls::Engine::State::established) return true;
+    problem_ = "TLS: " + engine_->failure();
+    return false;
+  }
+
+  const std::string& problem() const { return problem_; }
+  std::string tls_version() const { return engine_ ? engine_->version() : ""; }
+
+ private:
+  bool put(std::string_view bytes) const {
+    while (!bytes.empty()) {
+      const ssize_t sent = ::send(fd_.get(), bytes.data(), bytes.size(), MSG_NOSIGNAL);
+      if (sent <= 0) return false;
+      bytes.remove_prefix(static_cast<std::size_t>(sent));
+    }
+    return true;
+  }
+
+  UniqueFd fd_;
+  std::unique_ptr<tls::Engine> engine_;
+  std::string problem_;
+  std::array<char, 4096> buffer_{};
+};
+
+enum class Agreement : std::uint8_t { reached, again, none };
+
+// On whether there is TLS.
+Agreement agree(Line& line, login::Encryption& encryption, const ProbeTarget& target,
+                std::string& problem) {
+  using Answer = login::Encryption::Answer;
+  if (!encryption.asks()) return Agreement::reached;
+  std::string bytes;
+  login::Encryption::request(bytes);
+  if (!line.send(bytes) || !line.receive(bytes)) {
+    problem = line.problem();
+    return Agreement::none;
+  }
+  std::string_view view = bytes;
+  switch (encryption.on_answer(view)) {
+    case Answer::start_tls:
+      if (line.start_tls(target.tls.engine_to(target.cluster, target.coordinator))) {
+        return Agreement::reached;
+      }
+      problem = line.problem();
+      return encryption.on_handshake_failed() ? Agreement::again : Agreement::none;
+    case Answer::in_clear:
+      return Agreement::reached;
+    case Answer::again:
+      return Agreement::again;
+    case Answer::incomplete:
+    case Answer::refused:
+      break;
+  }
+  problem = encryption.reason();
+  return Agreement::none;
 }
 
-void converse(int fd, login::BackendLogin& login) {
+void converse(Line& line, login::BackendLogin& login) {
   std::string out;
   std::string in;
-  std::array<char, 4096> buffer{};
   login.start(out);
   while (!login.finished()) {
-    if (!send_all(fd, out)) {
+    if (!line.send(out)) {
       login.on_lost("could not send to the server");
       return;
     }
-    const ssize_t got = ::recv(fd, buffer.data(), buffer.size(), 0);
-    if (got <= 0) {
-      login.on_lost(got == 0 ? "the server closed the connection" : "no answer in time");
+    if (!line.receive(in)) {
+      login.on_lost(line.problem());
       return;
     }
-    in.append(buffer.data(), static_cast<std::size_t>(got));
     std::string_view view = in;
     login::BackendLogin::Need need = login.on_bytes(view, out);
     while (need == login::BackendLogin::Need::derivation) {
@@ -98,16 +189,22 @@ void converse(int fd, login::BackendLogin& login) {
 
 }  // namespace
 
-ProbeResult probe(const config::Cluster& cluster, const config::Coordinator& coordinator,
-                  const std::string& database, const std::string& user,
+ProbeResult probe(const ProbeTarget& target, const std::string& database, const std::string& user,
                   const std::optional<Secret>& password) {
   ProbeResult result;
   const auto start = std::chrono::steady_clock::now();
   std::uint32_t protocol = wire::protocol_gauss_3_51;
+  const config::Cluster& cluster = target.config.clusters[target.cluster];
+  const config::Coordinator& coordinator = cluster.coordinators[target.coordinator];
+  login::Encryption encryption(target.tls.mode_of(target.cluster, target.coordinator));
   while (true) {
-    const UniqueFd fd = connect_to(coordinator, cluster.connect_timeout, result.problem);
+    UniqueFd fd = connect_to(coordinator, cluster.connect_timeout, result.problem);
     if (!fd) return result;
     result.reachable = true;
+    Line line(std::move(fd));
+    const Agreement agreement = agree(line, encryption, target, result.problem);
+    if (agreement == Agreement::again) continue;
+    if (agreement == Agreement::none) return result;
     login::Identity identity;
     identity.user = user;
     identity.database = database;
@@ -116,13 +213,16 @@ ProbeResult probe(const config::Cluster& cluster, const config::Coordinator& coo
     identity.max_iterations = cluster.max_pbkdf2_iterations;
     identity.nonce = auth::make_scram_nonce(auth::random_bytes(nonce_bytes));
     login::BackendLogin login(std::move(identity));
-    converse(fd.get(), login);
+    converse(line, login);
     if (login.state() != login::BackendLogin::State::done) {
+      const wire::ErrorReport& report = login.report();
       if (login.failure() == login::Failure::old_protocol && protocol != wire::protocol_3_0) {
         protocol = wire::protocol_3_0;
         continue;
       }
-      const wire::ErrorReport& report = login.report();
+      const bool by_server = login.failure() == login::Failure::credentials ||
+                             login.failure() == login::Failure::unavailable;
+      if (by_server && encryption.on_login_refused(report.sqlstate, login.proven())) continue;
       result.problem = printable(report.message, 200);
       if (!report.sqlstate.empty()) result.problem += " (" + printable(report.sqlstate) + ")";
       if (!report.hint.empty()) result.problem += " - " + printable(report.hint, 200);
@@ -130,13 +230,14 @@ ProbeResult probe(const config::Cluster& cluster, const config::Coordinator& coo
     }
     result.logged_in = true;
     result.method = login.method();
+    result.tls = line.tls_version();
     result.dialect = to_string(login.dialect());
     for (const auto& [name, value] : login.parameters()) {
       if (name == "server_version") result.server_version = printable(value);
     }
     std::string bye;
     wire::append_terminate(bye);
-    static_cast<void>(send_all(fd.get(), bye));
+    static_cast<void>(line.send(bye));
     result.milliseconds =
         std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start).count();
     return result;

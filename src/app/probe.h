@@ -7,6 +7,8 @@
 #include "dwspool/config/config.h"
 #include "dwspool/login/backend_login.h"
 
+#include "dwspool/proxy/tls_store.h"
+
 namespace dwspool::app {
 
 struct ProbeResult {
@@ -14,13 +16,20 @@ struct ProbeResult {
   bool logged_in = false;
   double milliseconds = 0;  // from connect to ready
   std::string method;       // of authentication
+  std::string tls;          // its version; empty for none
   std::string dialect;
   std::string server_version;
   std::string problem;  // why not; empty when logged in
 };
 
-ProbeResult probe(const config::Cluster& cluster, const config::Coordinator& coordinator,
-                  const std::string& database, const std::string& user,
+struct ProbeTarget {
+  const config::Config& config;
+  const proxy::TlsStore& tls;
+  std::size_t cluster = 0;
+  std::size_t coordinator = 0;
+};
+
+ProbeResult probe(const ProbeTarget& target, const std::string& database, const std::string& user,
                   const std::optional<Secret>& password);
 
 }  // namespace dwspool::app

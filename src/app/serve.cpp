@@ -100,12 +100,27 @@ std::unique_ptr<admin::HttpServer> start_http(proxy::Hub& hub, double start_time
     facts.start_time_seconds = start_time;
     facts.max_clients = hub.config->max_client_conn;
     facts.draining = hub.draining.load(std::memory_order_relaxed);
+    for (const proxy::TlsStore::Expiry& each : hub.tls.expiries()) {
+      facts.certificates.emplace_back(each.use, each.not_after);
+    }
     return metrics::render(hub.metrics, facts, monotonic_now());
   };
   sources.health = [&hub] { return health_of(hub.metrics); };
   sources.readiness = [&hub] { return readiness_of(hub); };
   return std::make_unique<admin::HttpServer>(admin::HttpOptions{endpoint.host, endpoint.port},
                                              std::move(sources));
+}
+
+// New connections use what the files hold now, those that live are left alone.
+void reload_certificates(proxy::Hub& hub) {
+  const std::string problem = hub.tls.reload();
+  if (problem.empty()) {
+    hub.log.write(LogLevel::info, "tls.reloaded", "certificates and keys have been read again");
+  } else {
+    hub.log.write(LogLevel::error, "tls.reload_failed",
+                  "a certificate or key cannot be used; what was there before stays in use",
+                  {{"reason", problem}});
+  }
 }
 
 }  // namespace
@@ -116,6 +131,7 @@ int serve(config::Config config) {
   static_cast<void>(std::signal(SIGPIPE, SIG_IGN));
   net::Signal::block(SIGTERM);
   net::Signal::block(SIGINT);
+  net::Signal::block(SIGHUP);
   const double start_time =
       std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count();
   std::unique_ptr<Log> log;
@@ -138,6 +154,8 @@ int serve(config::Config config) {
     };
     const net::Signal terminate(server.loop(), SIGTERM, [&] { end("SIGTERM"); });
     const net::Signal interrupt(server.loop(), SIGINT, [&] { end("SIGINT"); });
+
+    const net::Signal hangup(server.loop(), SIGHUP, [&] { reload_certificates(hub); });
 
     for (const net::Address& address : server.addresses()) {
       log->write(LogLevel::info, "listener.open", "listening", {{"address", address.text()}});

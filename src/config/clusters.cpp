@@ -32,6 +32,7 @@ class ClusterReader {
                       cluster_.connect_timeout);
     read_keepalive(section_, cluster_.keepalive);
     section_.number("max_pbkdf2_iterations", {4096, 100000000}, cluster_.max_pbkdf2_iterations);
+    read_tls();
     read_log_in();
     section_.refuse_unknown();
     if (hosts_.empty() && section_.clean()) {
@@ -103,6 +104,15 @@ class ClusterReader {
     keepalive.idle = conninfo_->keepalive_idle.value_or(keepalive.idle);
     keepalive.interval = conninfo_->keepalive_interval.value_or(keepalive.interval);
     keepalive.count = conninfo_->keepalive_count.value_or(keepalive.count);
+  }
+
+  void read_tls() {
+    const bool said = conninfo_ && conninfo_->tls;
+    refuse_if_said("tls", said);
+    read_cluster_tls(reading_, section_, cluster_.tls);
+    if (!said) return;
+    cluster_.tls = *conninfo_->tls;
+    if (section_.clean()) check_cluster_tls(section_, "conninfo", cluster_.tls);
   }
 
   // The keys beside `conninfo`, which must not contradict it.

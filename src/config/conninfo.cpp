@@ -36,7 +36,8 @@ using Said = std::map<std::string, std::string, std::less<>>;  // option name ->
 constexpr const char* marker = "\x01 not said \x01";
 
 // libpq looks at it last: after the service, the password file and all that might be wrong with the
-// other options, but before it connects. It has no meaning as long as there is no TLS.
+// other options, but before it connects. Its own value is what the string itself says; that of a
+// service cannot be had.
 constexpr const char* stopping_option = "ssl_max_protocol_version";
 
 std::string_view view(const char* text) {
@@ -132,6 +133,11 @@ Result<Said> said_by(const std::string& text) {
     }
     said.emplace(option->keyword, option->val);
   }
+  for (const PQconninfoOption* option = parsed.get(); option->keyword != nullptr; ++option) {
+    if (view(option->keyword) != stopping_option) continue;
+    said.erase(stopping_option);
+    if (!view(option->val).empty()) said.emplace(stopping_option, option->val);
+  }
   return said;
 }
 
@@ -160,7 +166,7 @@ class Interpreter {
     }
     hosts();
     times();
-    refuse_tls();
+    encryption();
     refuse_rest();
     return std::move(result_);
   }
@@ -199,6 +205,7 @@ class Interpreter {
     ConninfoHost host;
     host.name = name.empty() ? address : name;
     host.coordinator.host = address.empty() ? name : address;
+    if (!address.empty() && !name.empty()) host.coordinator.tls_name = name;
     const bool is_dir = host.coordinator.host.starts_with('/');
     const std::string_view bad =
         is_dir ? unix_dir_problem(host.coordinator.host) : host_problem(host.coordinator.host);
@@ -249,16 +256,50 @@ class Interpreter {
     if (std::find(values.begin(), values.end(), found->second) != values.end()) said_.erase(found);
   }
 
-  // All that there is to remove once coordinators can be reached by TLS.
-  void refuse_tls() {
-    take_if("sslmode", {"disable", "allow", "prefer"});
+  void encryption() {
+    ServerTls tls;
+    bool said = false;
+    const auto take_tls = [&](std::string_view keyword, std::string& value) {
+      std::string taken = take(keyword);
+      if (taken.empty()) return false;
+      said = true;
+      value = std::move(taken);
+      return true;
+    };
+    std::string value;
+    if (take_tls("sslmode", value)) {
+      for (const TlsMode mode : {TlsMode::disable, TlsMode::allow, TlsMode::prefer,
+                                 TlsMode::require, TlsMode::verify_ca, TlsMode::verify_full}) {
+        if (to_string(mode) == value) tls.mode = mode;
+      }
+    }
+    take_tls("sslrootcert", tls.options.root_certificate);
+    take_tls("sslcrl", tls.options.crl);
+    take_tls("sslcert", tls.options.certificate);
+    take_tls("sslkey", tls.options.key);
+    if (tls.options.certificate.empty() != tls.options.key.empty()) {
+      problem("sslcert and sslkey belong together; name both");
+    }
+    if (take_tls("sslsni", value)) tls.send_sni = value != "0";
+    if (take_tls("ssl_min_protocol_version", value)) {
+      version("ssl_min_protocol_version", value, tls.options.algorithms.min_version);
+    }
+    if (take_tls(stopping_option, value)) {
+      version(stopping_option, value, tls.options.algorithms.max_version);
+    }
     take_if("channel_binding", {"disable", "prefer"});
     take_if("sslcompression", {"0"});
-    take_if("sslsni", {"0", "1"});
-    const std::size_t tls = std::erase_if(said_, [](const auto& option) {
-      return option.first.starts_with("ssl") || option.first == "channel_binding";
-    });
-    if (tls > 0) problem("TLS to coordinators is not supported yet");
+    if (said) result_.tls = std::move(tls);
+  }
+
+  void version(std::string_view keyword, const std::string& value, tls::Version& version) {
+    if (value == "TLSv1.2") {
+      version = tls::Version::tls_1_2;
+    } else if (value == "TLSv1.3") {
+      version = tls::Version::tls_1_3;
+    } else {
+      problem("its " + std::string(keyword) + " must be TLSv1.2 or TLSv1.3");
+    }
   }
 
   void refuse_rest() {

@@ -35,6 +35,7 @@ struct Conninfo {
   std::optional<Duration> keepalive_idle;
   std::optional<Duration> keepalive_interval;
   std::optional<int> keepalive_count;
+  std::optional<ServerTls> tls;  // when anything about TLS is said; not checked yet
   // What the string says and dwspool cannot do, a sentence each.
   std::vector<std::string> problems;
 };

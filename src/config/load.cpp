@@ -37,13 +37,14 @@ void read_log(Section& root, Config& config) {
   section.refuse_unknown();
 }
 
-void read_process(Section& root, Config& config) {
+void read_process(Reading& reading, Section& root, Config& config) {
   const DurationRange range{shortest_time, std::chrono::hours{24}, false};
   root.number("workers", {1, 64}, config.workers);
   root.number("max_client_conn", {1, 1000000}, config.max_client_conn);
   root.duration("client_login_timeout", range, config.client_login_timeout);
   root.duration("shutdown_timeout", range, config.shutdown_timeout);
   read_keepalive(root, config.client_keepalive);
+  read_client_tls(reading, root, config.client_tls);
   std::optional<AuthMethod> method;
   read_auth_method(root, "auth_method", method);
   config.auth_method = method.value_or(config.auth_method);
@@ -55,7 +56,7 @@ Config read_config(Reading& reading, const TreeNode& document) {
   config.file = reading.report.file();
   Section root(reading, &document, {}, "");
   read_listeners(reading, root, config);
-  read_process(root, config);
+  read_process(reading, root, config);
   read_log(root, config);
   read_http(reading, root, config);
   read_clusters(reading, root, config);

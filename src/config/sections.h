@@ -16,6 +16,13 @@ namespace dwspool::config {
 void read_listeners(Reading& reading, Section& root, Config& config);
 void read_http(Reading& reading, Section& root, Config& config);
 
+// tls.cpp
+void read_client_tls(Reading& reading, Section& root, ClientTls& result);
+void read_cluster_tls(Reading& reading, Section& cluster, ServerTls& result);
+// Draws its conclusions from what was read, and tries it out. Complaints are about `key` of the
+// section, or, when it is empty, about the option that is wrong.
+void check_cluster_tls(Section& section, std::string_view key, ServerTls& result);
+
 // clusters.cpp
 void read_clusters(Reading& reading, Section& root, Config& config);
 

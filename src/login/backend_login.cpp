@@ -159,12 +159,14 @@ BackendLogin::Need BackendLogin::on_authentication(std::string_view body, std::s
     case wire::auth_code::cleartext:
       if (const Need need = need_password(password); password == nullptr) return need;
       method_ = "password";
+      proven_ = true;
       wire::append_password(out, *password + '\0');
       return Need::input;
     case wire::auth_code::md5:
       if (const Need need = need_password(password); password == nullptr) return need;
       if (payload.size() != 4) break;
       method_ = "md5";
+      proven_ = true;
       wire::append_password(
           out, auth::md5_answer(auth::md5_password(identity_.user, *password), payload) + '\0');
       return Need::input;
@@ -262,6 +264,7 @@ BackendLogin::Need BackendLogin::on_gauss(std::string_view payload, bool sm3, st
   gauss_ = std::move(*challenge);
   if (gauss_->salt_hex.empty()) {
     method_ = "gaussdb-md5";
+    proven_ = true;
     wire::append_password(
         out, auth::gauss_legacy_answer(identity_.user, *password, gauss_->token) + '\0');
     return Need::input;
@@ -301,9 +304,11 @@ BackendLogin::Need BackendLogin::on_derived(const DerivedKeys& keys, std::string
   state_ = State::authenticating;
   if (gauss_) {
     const auth::GaussKeys gauss{keys.client_key.reveal(), keys.stored_key, keys.server_key};
+    proven_ = true;
     wire::append_password(out, auth::gauss_answer(gauss, gauss_->token) + '\0');
   } else {
     const auth::ScramKeys scram{keys.client_key.reveal(), keys.stored_key, keys.server_key};
+    proven_ = true;
     wire::append_password(out, scram_->final(scram));
     scram_answered_ = true;
   }

@@ -249,6 +249,15 @@ double oldest_age(const Blocks<Block>& blocks, Gauge Block::*member, Duration un
   return to_seconds(oldest);
 }
 
+void add_certificates(Exposition& out, const ProcessFacts& facts) {
+  MetricFamily& to =
+      out.family("dwspool_certificate_not_after_timestamp_seconds",
+                 "When a certificate of dwspool's own ends, since the epoch.", MetricType::Gauge);
+  for (const auto& [use, not_after] : facts.certificates) {
+    Exposition::add(to, {{"use", label_text(use)}}, static_cast<double>(not_after));
+  }
+}
+
 void add_process(Exposition& out, const ProcessFacts& facts, const Blocks<WorkerBlock>& workers,
                  TimePoint now) {
   out.gauge("dwspool_build_info", "Always 1; the label tells the version.", 1,
@@ -263,6 +272,7 @@ void add_process(Exposition& out, const ProcessFacts& facts, const Blocks<Worker
   out.gauge("dwspool_worker_heartbeat_age_seconds",
             "Time since the loop of the slowest worker last turned.",
             oldest_age(workers, &WorkerBlock::heartbeat, std::chrono::seconds(1), now));
+  add_certificates(out, facts);
 }
 
 // One time series per entry of an array of counters, named by `name_of(index)`.

@@ -41,6 +41,8 @@ std::string_view to_string(Refusal refusal) {
       return "login_timeout";
     case Refusal::shutdown:
       return "shutdown";
+    case Refusal::tls:
+      return "tls";
     case Refusal::count:
       break;
   }
@@ -61,6 +63,8 @@ std::string_view to_string(OpenFailure failure) {
       return "unavailable";
     case OpenFailure::protocol:
       return "protocol";
+    case OpenFailure::tls:
+      return "tls";
     case OpenFailure::count:
       break;
   }

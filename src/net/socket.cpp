@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstddef>
+#include <cstring>
 #include <stdexcept>
 #include <string>
 
@@ -34,8 +35,8 @@ void set_option(int fd, int level, int option, int value) {
 
 }  // namespace
 
-Socket::Socket(Loop& loop, UniqueFd fd, Handler& handler)
-    : fd_(std::move(fd)), handler_(&handler), poll_(nullptr) {
+Socket::Socket(Loop& loop, UniqueFd fd, Handler& handler, std::unique_ptr<TlsState> tls)
+    : fd_(std::move(fd)), loop_(&loop), handler_(&handler), poll_(nullptr), tls_(std::move(tls)) {
   // uv_poll_init makes the socket non-blocking.
   auto* handle = new uv_poll_t;
   if (const int status = uv_poll_init(loop.raw(), handle, fd_.get()); status != 0) {
@@ -51,7 +52,11 @@ Socket::~Socket() {
 }
 
 void Socket::watch(bool readable, bool writable) {
-  const int wanted = (readable ? UV_READABLE : 0) | (writable ? UV_WRITABLE : 0);
+  wanted_ = (readable ? UV_READABLE : 0) | (writable ? UV_WRITABLE : 0);
+  set_watched(tls_ ? tls_interest() : wanted_);
+}
+
+void Socket::set_watched(int wanted) {
   if (wanted == watched_ && !stopped_) return;
   watched_ = wanted;
   stopped_ = false;
@@ -66,6 +71,10 @@ void Socket::watch(bool readable, bool writable) {
 
 void Socket::on_event(int status, int events) {
   if (status == 0) {
+    if (tls_) {
+      on_tls_event(events);
+      return;
+    }
     handler_->on_ready((events & UV_READABLE) != 0, (events & UV_WRITABLE) != 0);
     return;
   }
@@ -73,12 +82,17 @@ void Socket::on_event(int status, int events) {
   // than the handler takes now: it is found by reading, or by writing.
   stopped_ = true;
   uv_poll_t* const handle = poll_.get();
-  handler_->on_ready((watched_ & UV_READABLE) != 0, (watched_ & UV_WRITABLE) != 0);
+  if (tls_) {
+    on_tls_event(watched_);
+  } else {
+    handler_->on_ready((watched_ & UV_READABLE) != 0, (watched_ & UV_WRITABLE) != 0);
+  }
   const bool alive = handle->data != nullptr;  // a closed handle lives until the loop goes on
-  if (alive && stopped_) watch((watched_ & UV_READABLE) != 0, (watched_ & UV_WRITABLE) != 0);
+  if (alive && stopped_) set_watched(watched_);
 }
 
 IoResult Socket::receive(char* buffer, std::size_t size) {
+  if (tls_) return receive_tls(buffer, size);
   const ssize_t got = ::recv(fd_.get(), buffer, size, 0);
   if (got > 0) return {IoResult::Status::ok, static_cast<std::size_t>(got), 0};
   if (got == 0) return {IoResult::Status::closed, 0, 0};
@@ -86,6 +100,7 @@ IoResult Socket::receive(char* buffer, std::size_t size) {
 }
 
 IoResult Socket::send(const Slice* slices, std::size_t count) {
+  if (tls_) return send_tls(slices, count);
   ssize_t sent = 0;
   if (count == 1) {
     sent = ::send(fd_.get(), slices->data, slices->size, MSG_NOSIGNAL);
@@ -99,11 +114,19 @@ IoResult Socket::send(const Slice* slices, std::size_t count) {
   return from_errno();
 }
 
+std::string Socket::failure_text(const IoResult& result) const {
+  if (tls_ && tls_->engine->state() == tls::Engine::State::failed && tls_->error == 0) {
+    return "TLS: " + tls_->engine->failure();
+  }
+  return std::strerror(result.error);
+}
+
 UniqueFd Socket::release() {
   if (poll_) {
     uv_poll_stop(poll_.get());
     poll_.reset();
   }
+  wanted_ = 0;
   watched_ = 0;
   return std::move(fd_);
 }

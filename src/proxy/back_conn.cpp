@@ -47,8 +47,13 @@ bool BackConn::send_cancel(std::function<void(bool sent)> done) {
       socket_ && ::getpeername(socket_->fd(), reinterpret_cast<sockaddr*>(&storage), &size) == 0;
   if (!known) return false;
   ++cancels_in_flight_;
-  worker_.send_cancel(id_, {reinterpret_cast<sockaddr*>(&storage), size}, core_.key,
-                      std::move(done));
+  // A key that came by TLS does not go out in clear.
+  std::unique_ptr<tls::Engine> engine;
+  if (socket_->tls() != nullptr) {
+    engine = worker_.hub().tls.engine_to(pool_.route.cluster_index, coordinator_);
+  }
+  worker_.send_cancel(id_, {reinterpret_cast<sockaddr*>(&storage), size}, std::move(engine),
+                      core_.key, std::move(done));
   return true;
 }
 
@@ -109,7 +114,7 @@ void BackConn::read_some() {
       return;
     }
     if (got.status == net::IoResult::Status::failed) {
-      lost(std::string("the connection failed: ") + std::strerror(got.error));
+      lost("the connection failed: " + socket_->failure_text(got));
       return;
     }
     if (pool_.metrics) pool_.metrics->bytes_from_servers.add(got.bytes);
@@ -125,6 +130,10 @@ void BackConn::read_some() {
 bool BackConn::process(std::string_view& in) {
   Worker& worker = worker_;
   const BackendId id = id_;
+  if (state_ == State::opening && opening_->asked_for_tls) {
+    on_encryption_answer(in);
+    return worker.find_backend(id) == this;
+  }
   if (state_ == State::opening) {
     std::string answer;
     const login::BackendLogin::Need need = opening_->login->on_bytes(in, answer);
@@ -181,7 +190,11 @@ void BackConn::on_idle_bytes(std::string_view& in) {
 // The connection has ended. Destroys *this.
 void BackConn::lost(const std::string& cause) {
   if (state_ == State::opening) {
-    if (opening_->login) {
+    if (opening_->asked_for_tls) {
+      coordinator_failed(cause, metrics::OpenFailure::connect);
+    } else if (socket_->tls() != nullptr && !socket_->tls()->handshake_done()) {
+      tls_failed(cause);
+    } else if (opening_->login) {
       opening_->login->on_lost(cause);
       on_login_failed();
     }
@@ -344,8 +357,9 @@ void BackConn::close() {
 }
 
 BackendTransfer BackConn::hand_over() {
-  BackendTransfer transfer{socket_->release(), std::move(core_), std::move(in_), coordinator_,
-                           opened_at_};
+  std::unique_ptr<net::TlsState> tls = socket_->release_tls();
+  BackendTransfer transfer{socket_->release(), std::move(tls), std::move(core_),
+                           std::move(in_),     coordinator_,   opened_at_};
   worker_.remove_backend(id_);
   return transfer;
 }

@@ -64,7 +64,8 @@ BackConn::BackConn(Worker& worker, BackendId id, PoolContext& pool, BackendTrans
                                        pool.route.cluster->coordinators[coordinator_].label());
   coordinator_metrics_->connections.add(1);
   counted_open_ = true;
-  socket_ = std::make_unique<net::Socket>(worker.loop(), std::move(transfer.fd), *this);
+  socket_ = std::make_unique<net::Socket>(worker.loop(), std::move(transfer.fd), *this,
+                                          std::move(transfer.tls));
   socket_->watch(true, false);
 }
 
@@ -86,7 +87,7 @@ void BackConn::ask_guard() {
   switch (answer.answer) {
     case login::LoginGuard::Answer::go:
       opening_->attempt = answer.attempt;
-      try_coordinator();
+      next_coordinator();
       return;
     case login::LoginGuard::Answer::wait: {
       // As if nobody could be reached for a moment; nobody hears of it.
@@ -106,15 +107,22 @@ void BackConn::ask_guard() {
   failed(report, true);
 }
 
+void BackConn::next_coordinator() {
+  coordinator_ = opening_->order[opening_->next];
+  opening_->encryption =
+      login::Encryption(worker_.hub().tls.mode_of(pool_.route.cluster_index, coordinator_));
+  try_coordinator();
+}
+
 void BackConn::try_coordinator() {
   const config::Cluster& cluster = *pool_.route.cluster;
-  coordinator_ = opening_->order[opening_->next];
   const config::Coordinator& coordinator = cluster.coordinators[coordinator_];
   coordinator_metrics_ =
       worker_.hub().metrics.coordinator(worker_.index(), cluster.name, coordinator.label());
   deadline_ = deadline_after(worker_.now(), cluster.connect_timeout);
   worker_.add_backend_deadline(id_, deadline_);
   opening_->login.reset();
+  opening_->asked_for_tls = false;
   socket_.reset();
   in_.release();
   out_.release();
@@ -137,6 +145,54 @@ void BackConn::on_connected(UniqueFd fd, const std::string& error) {
   net::set_tcp_options(
       fd.get(), {cluster.keepalive.idle, cluster.keepalive.interval, cluster.keepalive.count});
   socket_ = std::make_unique<net::Socket>(worker_.loop(), std::move(fd), *this);
+  socket_->watch(true, false);
+  if (!opening_->encryption.asks()) {
+    start_login();
+    return;
+  }
+  std::string request;
+  login::Encryption::request(request);
+  opening_->asked_for_tls = true;
+  if (!send_raw(request)) {
+    coordinator_failed("could not send to the server", metrics::OpenFailure::connect);
+  }
+}
+
+void BackConn::on_encryption_answer(std::string_view& in) {
+  using Answer = login::Encryption::Answer;
+  const Answer answer = opening_->encryption.on_answer(in);
+  if (answer == Answer::incomplete) return;
+  opening_->asked_for_tls = false;
+  switch (answer) {
+    case Answer::incomplete:
+      return;
+    case Answer::start_tls:
+      // The log-in waits for the end of the handshake by itself.
+      socket_->start_tls(worker_.hub().tls.engine_to(pool_.route.cluster_index, coordinator_));
+      start_login();
+      return;
+    case Answer::in_clear:
+      start_login();
+      return;
+    case Answer::again:
+      try_coordinator();
+      return;
+    case Answer::refused:
+      coordinator_failed(std::string(opening_->encryption.reason()), metrics::OpenFailure::tls);
+      return;
+  }
+}
+
+void BackConn::tls_failed(const std::string& why) {
+  if (opening_->encryption.on_handshake_failed()) {
+    try_coordinator();
+  } else {
+    coordinator_failed(why, metrics::OpenFailure::tls);
+  }
+}
+
+void BackConn::start_login() {
+  const config::Cluster& cluster = *pool_.route.cluster;
   login::Identity identity;
   identity.user = pool_.route.user;
   identity.database = pool_.route.database;
@@ -150,7 +206,6 @@ void BackConn::on_connected(UniqueFd fd, const std::string& error) {
   opening_->login.emplace(std::move(identity));
   std::string bytes;
   opening_->login->start(bytes);
-  socket_->watch(true, false);
   if (!send_raw(bytes)) {
     opening_->login->on_lost("could not send to the server");
     on_login_failed();
@@ -222,6 +277,7 @@ void BackConn::on_logged_in() {
                            {"database", printable(pool_.database)},
                            {"user", printable(pool_.route.user)},
                            {"method", login.method()},
+                           {"tls", socket_->tls_text()},
                            {"dialect", to_string(core_.dialect)}});
   for (const std::string& notice : login.notices()) {
     worker_.hub().log.write_limited(
@@ -245,6 +301,12 @@ void BackConn::on_login_failed() {
   const wire::ErrorReport report = login.report();
   if (failure == login::Failure::old_protocol) {
     worker_.wants_protocol_3_0(pool_.route.cluster_index, coordinator_) = true;
+    try_coordinator();
+    return;
+  }
+  const bool by_server =
+      failure == login::Failure::credentials || failure == login::Failure::unavailable;
+  if (by_server && opening_->encryption.on_login_refused(report.sqlstate, login.proven())) {
     try_coordinator();
     return;
   }
@@ -286,7 +348,7 @@ void BackConn::coordinator_failed(const std::string& why, metrics::OpenFailure r
                                   {{"coordinator", label}, {"reason", printable(why, 256)}});
   pool_.last_failure = label + ": " + printable(why, 256);
   if (++opening_->next < opening_->order.size()) {
-    try_coordinator();
+    next_coordinator();
     return;
   }
   wire::ErrorReport report;

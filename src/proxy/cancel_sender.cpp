@@ -1,8 +1,11 @@
 #include "dwspool/proxy/cancel_sender.h"
 
+#include <array>
 #include <cstdlib>
 
 #include "dwspool/wire/startup.h"
+
+#include "dwspool/login/encryption.h"
 
 namespace dwspool::proxy {
 namespace {
@@ -25,10 +28,12 @@ std::uint16_t port_of(const net::Address& server) {
 
 }  // namespace
 
-CancelSender::CancelSender(net::Loop& loop, const net::Address& server, const wire::KeyData& key,
+CancelSender::CancelSender(net::Loop& loop, const net::Address& server,
+                           std::unique_ptr<tls::Engine> tls, const wire::KeyData& key,
                            std::function<void(bool sent, bool dealt_with)> done)
     : loop_(loop),
       packet_(wire::write_cancel_request(key.pid, key.secret)),
+      engine_(std::move(tls)),
       done_(std::move(done)),
       timer_(loop, [this] { finish(); }),
       connector_(loop, host_of(server), port_of(server),
@@ -42,18 +47,51 @@ void CancelSender::on_connected(UniqueFd fd) {
     return;
   }
   socket_ = std::make_unique<net::Socket>(loop_, std::move(fd), *this);
-  const Slice slice{packet_.data(), packet_.size()};
-  sent_ = socket_->send(&slice, 1).bytes == packet_.size();
-  if (!sent_) {
+  socket_->watch(true, false);
+  if (!engine_) {
+    send_packet();
+    return;
+  }
+  std::string request;
+  login::Encryption::request(request);
+  const Slice slice{request.data(), request.size()};
+  if (socket_->send(&slice, 1).bytes != request.size()) finish();
+}
+
+void CancelSender::on_encryption_answer() {
+  std::array<char, 2> answer{};
+  const net::IoResult got = socket_->receive(answer.data(), answer.size());
+  if (got.status == net::IoResult::Status::would_block) return;
+  if (got.bytes != 1 || answer.front() != 'S') {
     finish();
     return;
   }
-  socket_->watch(true, false);
+  socket_->start_tls(std::move(engine_));
+  socket_->watch(true, true);  // writable when hands are shaken
 }
 
-void CancelSender::on_ready(bool /*readable*/, bool /*writable*/) {
-  char rest[16];  // NOLINT(modernize-avoid-c-arrays)
-  const net::IoResult got = socket_->receive(rest, sizeof(rest));
+void CancelSender::send_packet() {
+  const Slice slice{packet_.data(), packet_.size()};
+  sent_ = socket_->send(&slice, 1).bytes == packet_.size();
+  if (sent_) {
+    socket_->watch(true, false);
+  } else {
+    finish();
+  }
+}
+
+void CancelSender::on_ready(bool readable, bool writable) {
+  if (engine_) {
+    on_encryption_answer();
+    return;
+  }
+  if (writable && !sent_) {
+    send_packet();
+    return;
+  }
+  if (!readable) return;
+  std::array<char, net::Socket::min_room> rest;  // NOLINT: nobody looks at it
+  const net::IoResult got = socket_->receive(rest.data(), rest.size());
   if (got.status == net::IoResult::Status::would_block) return;
   answered_ = got.status != net::IoResult::Status::failed;
   finish();

@@ -36,7 +36,8 @@ FrontConn::FrontConn(Worker& worker, ClientId id, UniqueFd fd, const net::Addres
       accepted_at_(worker.now()),
       request_started_(never),
       transaction_started_(never),
-      startup_(std::make_unique<session::StartupFlow>()) {
+      startup_(
+          std::make_unique<session::StartupFlow>(!peer.is_unix() && worker.hub().tls.offers())) {
   socket_.watch(true, false);
 }
 
@@ -77,6 +78,7 @@ void FrontConn::read_some() {
     if (in_place) in_.shrink_by(room - got.bytes);
     if (got.status == net::IoResult::Status::would_block) return;
     if (got.status != net::IoResult::Status::ok) {
+      if (startup_ && socket_.tls() != nullptr) note_tls_failure(got);
       if (said_goodbye()) {
         input_ended_ = true;
         update_interest();
@@ -373,7 +375,7 @@ bool FrontConn::finish() {
     lingering_ = true;
     worker_.add_linger_deadline(id_, worker_.now() + linger_time);
   }
-  if (out_.empty()) ::shutdown(socket_.fd(), SHUT_WR);
+  if (out_.empty()) socket_.shut_down();
   update_interest();
   return false;
 }

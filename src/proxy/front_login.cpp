@@ -62,6 +62,14 @@ bool FrontConn::process_startup(std::string_view& in) {
         // The next message may have come in the same segment.
         if (!in.empty() && in.size() < before) continue;
         return flush();
+      case Need::tls:
+        if (!flush()) return false;
+        return start_tls({});
+      case Need::direct_tls: {
+        const std::string_view hello = in;
+        in = {};
+        return start_tls(hello);
+      }
       case Need::cancel:
         worker_.metrics().cancels_received.add();
         lingering_ = true;  // nothing more is said on this connection
@@ -86,6 +94,49 @@ bool FrontConn::process_startup(std::string_view& in) {
       }
     }
   }
+}
+
+// `received`: what has come of the handshake already. False when the connection is gone.
+bool FrontConn::start_tls(std::string_view received) {
+  if (!out_.empty()) {  // the 'S' is not out, and nothing may be said in front of it
+    destroy();
+    return false;
+  }
+  socket_.start_tls(worker_.hub().tls.engine_to_client(!received.empty()), received);
+  return true;
+}
+
+void FrontConn::note_tls_failure(const net::IoResult& result) {
+  const bool failed = result.status == net::IoResult::Status::failed;
+  if (!failed && !socket_.shaking_hands()) return;
+  count(worker_, metrics::Refusal::tls);
+  worker_.hub().log.write_limited(
+      LogLevel::info, "client.tls_failed", "a client could not agree with dwspool on TLS",
+      {{"client", peer_.text()},
+       {"reason", failed ? printable(socket_.failure_text(result), 256)
+                         : std::string("the client closed the connection")}});
+}
+
+// Mode verify-full: the certificate must be this user's.
+bool FrontConn::certificate_fits() const {
+  if (worker_.hub().config->client_tls.mode != TlsMode::verify_full || peer_.is_unix()) return true;
+  const std::optional<tls::PeerNames> names =
+      socket_.tls() != nullptr ? socket_.tls()->peer_names() : std::nullopt;
+  return names && names->include(user_);
+}
+
+// Whether this connection may go on as it is; the reason is in the output if not. Cancel requests
+// are let through: libpq sends them in clear.
+bool FrontConn::may_come_in_clear() {
+  const TlsMode mode = worker_.hub().config->client_tls.mode;
+  if (peer_.is_unix() || socket_.tls() != nullptr || mode < TlsMode::require) return true;
+  count(worker_, metrics::Refusal::tls);
+  wire::ErrorReport report;
+  report.sqlstate = wire::sqlstate::invalid_authorization;
+  report.message = "TLS is required";
+  report.hint = "Connect with sslmode=require, or better with verify-full.";
+  static_cast<void>(startup_->refuse(std::move(report), worker_.output()));
+  return false;
 }
 
 // Who the client says it is, and how it is to prove that. False when it is refused at once; the
@@ -113,11 +164,13 @@ bool FrontConn::check_login() {
     return false;
   }
   counted_ = true;
+  if (!may_come_in_clear()) return false;
   const config::User* user = config.find_user(user_);
   auth::ClientAuth::Request request;
   request.method = method_of(user != nullptr && user->auth ? *user->auth : config.auth_method);
-  if (request.method == auth::ClientMethod::trust && user == nullptr) {
-    count(worker_, metrics::Refusal::unknown_user);
+  const bool certified = certificate_fits();
+  if (!certified || (request.method == auth::ClientMethod::trust && user == nullptr)) {
+    count(worker_, certified ? metrics::Refusal::unknown_user : metrics::Refusal::password);
     static_cast<void>(startup_->refuse(session::password_failed_report(user_), worker_.output()));
     return false;
   }
@@ -168,9 +221,11 @@ bool FrontConn::start_session() {
   startup_.reset();
   worker_.metrics().logins_succeeded.add();
   worker_.metrics().login_seconds.observe(worker_.now() - accepted_at_);
-  worker_.hub().log.write(
-      LogLevel::debug, "client.logged_in", "a client has logged in",
-      {{"client", peer_.text()}, {"user", printable(user_)}, {"database", printable(database)}});
+  worker_.hub().log.write(LogLevel::debug, "client.logged_in", "a client has logged in",
+                          {{"client", peer_.text()},
+                           {"user", printable(user_)},
+                           {"database", printable(database)},
+                           {"tls", socket_.tls_text()}});
   std::string_view nothing;
   const session::Next next = session_->start(worker_.output());
   return run(next, nothing);

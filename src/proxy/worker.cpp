@@ -381,12 +381,13 @@ void Worker::cancel_here(ClientId target, const std::function<void()>& done) con
   }
 }
 
-void Worker::send_cancel(BackendId backend, const net::Address& server, const wire::KeyData& key,
+void Worker::send_cancel(BackendId backend, const net::Address& server,
+                         std::unique_ptr<tls::Engine> tls, const wire::KeyData& key,
                          std::function<void(bool sent)> done) {
   cancels_.emplace_back();
   const auto place = std::prev(cancels_.end());
   *place = std::make_unique<CancelSender>(
-      loop_, server, key,
+      loop_, server, std::move(tls), key,
       [this, backend, place, done = std::move(done)](bool sent, bool dealt_with) {
         const std::unique_ptr<CancelSender> finished = std::move(*place);
         cancels_.erase(place);

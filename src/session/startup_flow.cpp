@@ -11,6 +11,8 @@ namespace dwspool::session {
 namespace {
 
 constexpr std::size_t max_name_size = 63;  // as in the server, which cuts longer names
+// What a TLS handshake begins with. As the first byte of a length it would be too much.
+constexpr char tls_handshake = 0x16;
 
 }  // namespace
 wire::ErrorReport password_failed_report(std::string_view user) {
@@ -49,6 +51,10 @@ StartupFlow::Need StartupFlow::on_bytes(std::string_view& in, Output& out) {
 
 StartupFlow::Need StartupFlow::on_first_packet(std::string_view& in, Output& out) {
   while (true) {
+    if (offers_tls_ && !asked_ssl_ && !in.empty() && in.front() == tls_handshake) {
+      asked_ssl_ = true;
+      return Need::direct_tls;
+    }
     wire::StartupPacket packet = wire::read_startup_packet(in, wire::max_startup_length);
     if (std::holds_alternative<wire::NeedMore>(packet)) return Need::input;
     if (const auto* bad = std::get_if<wire::BadStartup>(&packet)) {
@@ -56,7 +62,8 @@ StartupFlow::Need StartupFlow::on_first_packet(std::string_view& in, Output& out
     }
     if (std::holds_alternative<wire::SslRequest>(packet) ||
         std::holds_alternative<wire::GssEncRequest>(packet)) {
-      bool& asked = std::holds_alternative<wire::SslRequest>(packet) ? asked_ssl_ : asked_gss_;
+      const bool ssl = std::holds_alternative<wire::SslRequest>(packet);
+      bool& asked = ssl ? asked_ssl_ : asked_gss_;
       if (asked) return violation("encryption was requested twice", out);
       asked = true;
       // Whatever was sent together with the request came before the answer: refuse it, so that
@@ -64,8 +71,9 @@ StartupFlow::Need StartupFlow::on_first_packet(std::string_view& in, Output& out
       if (!in.empty()) {
         return violation("received unencrypted data after an encryption request", out);
       }
-      out.to_client.copy("N");
-      return Need::input;
+      const bool granted = ssl && offers_tls_;
+      out.to_client.copy(granted ? "S" : "N");
+      return granted ? Need::tls : Need::input;
     }
     if (auto* cancel = std::get_if<wire::CancelRequest>(&packet)) {
       cancel_ = std::move(*cancel);

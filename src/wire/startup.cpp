@@ -94,6 +94,13 @@ std::string write_startup_message(const StartupMessage& message) {
   return out;
 }
 
+std::string write_ssl_request() {
+  std::string packet;
+  append_u32(packet, 8);
+  append_u32(packet, ssl_request_code);
+  return packet;
+}
+
 std::string write_cancel_request(std::uint32_t pid, std::string_view secret) {
   std::string out;
   MessageWriter(out, '\0').u32(cancel_request_code).u32(pid).bytes(secret).end();

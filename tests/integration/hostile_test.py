@@ -530,7 +530,8 @@ def test_bytes_and_reset_at_once_from_a_server(proxies):
     with socket.create_server(("127.0.0.1", 0)) as listener:
         proxy = proxies({
             "auth_method": "trust", "shutdown_timeout": "1s", "defaults": {"queue_timeout": "2s"},
-            "clusters": {"main": {"coordinators": [f"127.0.0.1:{listener.getsockname()[1]}"]}},
+            "clusters": {"main": {"coordinators": [f"127.0.0.1:{listener.getsockname()[1]}"],
+                                  "tls": {"mode": "disable"}}},
             "databases": {"*": {}}, "users": {"*": {}},
         })
         client = Connection("127.0.0.1", proxy.port, timeout=4)

@@ -12,6 +12,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 # check() compares with.
 MAY_INCLUDE = {
     "base": [],
+    "tls": ["base"],
     "wire": ["base"],
     "sql": ["base"],
     "auth": ["base", "wire"],
@@ -20,12 +21,12 @@ MAY_INCLUDE = {
     "pool": ["base", "retry"],
     "session": ["base", "wire", "sql", "auth", "retry"],
     "metrics": ["base"],
-    "config": ["base", "auth"],
-    "net": ["base"],
+    "config": ["base", "tls", "auth"],
+    "net": ["base", "tls"],
     "admin": ["base", "metrics"],
-    "proxy": ["base", "wire", "auth", "login", "pool", "retry", "session", "config", "metrics",
+    "proxy": ["base", "tls", "wire", "auth", "login", "pool", "retry", "session", "config", "metrics",
               "net"],
-    "app": ["base", "wire", "auth", "config", "metrics", "net", "admin", "proxy", "login"],
+    "app": ["base", "tls", "wire", "auth", "config", "metrics", "net", "admin", "proxy", "login"],
 }
 
 # The pure core: events and time come in, actions come out.
@@ -39,7 +40,7 @@ LIBRARIES = {
     r"prometheus/.*": ["metrics"],
     r"civetweb\.h": ["admin"],
     r"libpq-fe\.h": ["src/config/conninfo.cpp", "src/app/check.cpp"],
-    r"openssl/.*": ["src/auth/digest.cpp"],
+    r"openssl/.*": ["tls", "src/auth/digest.cpp"],
     r"stringprep\.h": ["src/auth/digest.cpp"],
     r"pg_query\.h": ["retry"],
 }

@@ -15,8 +15,11 @@
 #include "dwspool/base/pool_mode.h"
 #include "dwspool/base/secret.h"
 #include "dwspool/base/time.h"
+#include "dwspool/base/tls_mode.h"
 
 #include "dwspool/auth/user_secret.h"
+
+#include "dwspool/tls/context.h"
 
 namespace dwspool::config {
 
@@ -37,11 +40,26 @@ struct KeepAlive {
   int count = 3;
 };
 
+// Towards clients, on TCP.
+struct ClientTls {
+  TlsMode mode = TlsMode::disable;  // prefer, once there is a certificate
+  tls::ServerOptions options;
+};
+
+// Towards the servers of a cluster.
+struct ServerTls {
+  TlsMode mode = TlsMode::prefer;
+  bool send_sni = true;
+  tls::ClientOptions options;
+};
+
 // One coordinator (CN), or one server of a PostgreSQL cluster.
 struct Coordinator {
   std::string host;  // name or address; a directory (leading '/') for a Unix socket
   std::uint16_t port = 8000;
+  std::string tls_name;  // whose certificate it must have; empty: `host`
 
+  bool is_unix() const { return host.starts_with('/'); }
   std::string label() const;  // "host:port", for logs, metrics and the console
   friend bool operator==(const Coordinator&, const Coordinator&) = default;
 };
@@ -53,6 +71,7 @@ struct Cluster {
   Duration connect_timeout = std::chrono::seconds{10};  // TCP connect and log-in together
   KeepAlive keepalive{std::chrono::seconds{5}, std::chrono::seconds{2}, 3};
   std::uint32_t max_pbkdf2_iterations = 1000000;
+  ServerTls tls;
   // From `conninfo:`; used by databases and users that name none of their own.
   std::string database;
   std::string user;
@@ -126,6 +145,7 @@ struct Config {
   Duration client_login_timeout = std::chrono::seconds{60};
   Duration shutdown_timeout = std::chrono::seconds{30};
   KeepAlive client_keepalive;
+  ClientTls client_tls;
   AuthMethod auth_method = AuthMethod::scram_sha_256;
   LogOptions log;
   HttpEndpoint http;

@@ -102,6 +102,8 @@ class BackendLogin {
   Dialect dialect() const { return dialect_; }
   // How the server let us in: "trust", "password", "md5", "scram-sha-256", "gaussdb-sha256".
   std::string_view method() const { return method_; }
+  // Whether the server has been sent the password, or the proof of one.
+  bool proven() const { return proven_; }
   // NoticeResponses that came on the way, such as a password about to expire.
   const std::vector<std::string>& notices() const { return notices_; }
 
@@ -132,6 +134,7 @@ class BackendLogin {
   Dialect dialect_ = Dialect::postgres;
   std::string_view method_ = "trust";
   bool asked_ = false;  // for authentication
+  bool proven_ = false;
   bool scram_answered_ = false;
   bool server_proven_ = false;
 };

@@ -1,6 +1,7 @@
 // The registry in Prometheus' text format, by prometheus-cpp.
 #pragma once
 
+#include <cstdint>
 #include <functional>
 #include <string>
 #include <string_view>
@@ -19,6 +20,8 @@ struct ProcessFacts {
   double start_time_seconds = 0;  // since the epoch
   std::uint64_t max_clients = 0;
   bool draining = false;
+  // Our own certificates: what for ("clients", "cluster NAME"), and until when, since the epoch.
+  std::vector<std::pair<std::string, std::int64_t>> certificates;
 };
 
 // Every time series of the process (doc/metrics.md explains each). `now` is the monotonic time

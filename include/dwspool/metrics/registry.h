@@ -58,6 +58,7 @@ enum class Refusal : std::uint8_t {
   protocol_violation,
   login_timeout,
   shutdown,
+  tls,
   count
 };
 std::string_view to_string(Refusal refusal);
@@ -70,6 +71,7 @@ enum class OpenFailure : std::uint8_t {
   refused,
   unavailable,
   protocol,
+  tls,
   count
 };
 std::string_view to_string(OpenFailure failure);

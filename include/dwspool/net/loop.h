@@ -1,6 +1,10 @@
 // An event loop and its clock. Everything made with a loop belongs to the loop's thread.
 #pragma once
 
+#include <cstddef>
+#include <memory>
+#include <string>
+
 #include <uv.h>
 
 #include "dwspool/base/time.h"
@@ -31,6 +35,18 @@ class Loop {
 
   uv_loop_t* raw() { return &loop_; }
 
+  // Memory for the time of one call on this loop, for what TLS receives and sends: connections
+  // that say nothing hold none.
+  struct Scratch {
+    static constexpr std::size_t size = 65536;
+    std::string received = std::string(size, '\0');
+    std::string to_send;  // empty between calls
+  };
+  Scratch& scratch() {
+    if (!scratch_) scratch_ = std::make_unique<Scratch>();
+    return *scratch_;
+  }
+
  private:
   void refresh_now();
 
@@ -38,6 +54,7 @@ class Loop {
   UvPtr<uv_prepare_t> before_poll_;
   TimePoint now_;
   bool now_is_fresh_ = false;
+  std::unique_ptr<Scratch> scratch_;
 };
 
 }  // namespace dwspool::net

@@ -16,6 +16,7 @@
 #include "dwspool/base/time.h"
 
 #include "dwspool/login/backend_login.h"
+#include "dwspool/login/encryption.h"
 #include "dwspool/login/guard.h"
 #include "dwspool/metrics/registry.h"
 #include "dwspool/pool/pool.h"
@@ -35,6 +36,7 @@ struct PoolContext;
 // What a backend takes along when it moves to another worker.
 struct BackendTransfer {
   UniqueFd fd;
+  std::unique_ptr<net::TlsState> tls;
   session::Backend core;
   ByteQueue in;  // the front of a message
   std::size_t coordinator = 0;
@@ -99,8 +101,12 @@ class BackConn final : public net::Socket::Handler {
 
   // Opening. Each may end in failed(), which may destroy *this.
   void ask_guard();
+  void next_coordinator();
   void try_coordinator();
   void on_connected(UniqueFd fd, const std::string& error);
+  void on_encryption_answer(std::string_view& in);
+  void start_login();
+  void tls_failed(const std::string& why);
   void on_login_progress(login::BackendLogin::Need need);
   void derive_keys();
   void on_logged_in();
@@ -147,6 +153,8 @@ class BackConn final : public net::Socket::Handler {
     std::vector<std::size_t> order;
     std::size_t next = 0;
     std::unique_ptr<net::Connector> connector;
+    login::Encryption encryption{TlsMode::disable};  // of the coordinator at hand
+    bool asked_for_tls = false;                      // and not been answered yet
     std::optional<login::BackendLogin> login;
     std::uint32_t protocol = 0;
     // Of which the guard has not heard yet.

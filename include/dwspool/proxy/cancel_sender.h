@@ -1,5 +1,5 @@
-// One CancelRequest on its way to a server: connects, sends, and waits for the server to close,
-// by which time it has passed the signal on.
+// One CancelRequest on its way to a server: connects, agrees on TLS where the backend's connection
+// has it, sends, and waits for the server to close, by which time it has passed the signal on.
 #pragma once
 
 #include <cstdint>
@@ -23,9 +23,9 @@ class CancelSender final : public net::Socket::Handler {
  public:
   // `server`: where the backend's own connection goes to, since a name may have other addresses
   // by now. `done` is called once, whatever becomes of it, within a few seconds; it may destroy
-  // the sender. `dealt_with`: it will not take effect any more.
-  CancelSender(net::Loop& loop, const net::Address& server, const wire::KeyData& key,
-               std::function<void(bool sent, bool dealt_with)> done);
+  // the sender. `dealt_with`: it will not take effect any more. `tls`: null for none.
+  CancelSender(net::Loop& loop, const net::Address& server, std::unique_ptr<tls::Engine> tls,
+               const wire::KeyData& key, std::function<void(bool sent, bool dealt_with)> done);
   CancelSender(const CancelSender&) = delete;
   CancelSender& operator=(const CancelSender&) = delete;
 
@@ -33,10 +33,13 @@ class CancelSender final : public net::Socket::Handler {
 
  private:
   void on_connected(UniqueFd fd);
+  void on_encryption_answer();
+  void send_packet();
   void finish();
 
   net::Loop& loop_;
   std::string packet_;
+  std::unique_ptr<tls::Engine> engine_;  // until the server has agreed to TLS
   std::function<void(bool, bool)> done_;
   bool sent_ = false;
   bool answered_ = false;  // by the server's end of the connection

@@ -72,6 +72,10 @@ class FrontConn final : public net::Socket::Handler {
   // Both return false when the connection is gone.
   bool process(std::string_view& in);
   bool process_startup(std::string_view& in);
+  bool start_tls(std::string_view received);
+  bool may_come_in_clear();
+  bool certificate_fits() const;
+  void note_tls_failure(const net::IoResult& result);
   bool check_login();
   bool start_session();
   void adopt_pid();

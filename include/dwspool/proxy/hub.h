@@ -20,6 +20,7 @@
 
 #include "dwspool/proxy/cancel_registry.h"
 #include "dwspool/proxy/slot_ledger.h"
+#include "dwspool/proxy/tls_store.h"
 
 namespace dwspool::proxy {
 
@@ -55,12 +56,14 @@ struct Hub {
         log(logger),
         metrics(registry),
         mock_secret(std::move(process_secret)),
+        tls(config),
         slots(config->workers) {}
 
   std::shared_ptr<const config::Config> config;
   Log& log;
   metrics::Registry& metrics;
   std::string mock_secret;  // random; makes the challenges of unknown users
+  TlsStore tls;
   SlotLedger slots;
   CancelRegistry cancels;
   Credentials credentials;

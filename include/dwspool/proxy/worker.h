@@ -106,8 +106,8 @@ class Worker {
   void fail_waiters(PoolContext& pool, const wire::ErrorReport& report);
   // Sends a CancelRequest for what the backend runs; BackConn::on_cancel_finished and `done` are
   // called when that is over.
-  void send_cancel(BackendId backend, const net::Address& server, const wire::KeyData& key,
-                   std::function<void(bool sent)> done);
+  void send_cancel(BackendId backend, const net::Address& server, std::unique_ptr<tls::Engine> tls,
+                   const wire::KeyData& key, std::function<void(bool sent)> done);
   // `requester`: the connection that brought the request, on this worker.
   void forward_cancel(const wire::CancelRequest& request, ClientId requester);
 

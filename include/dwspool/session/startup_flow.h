@@ -1,6 +1,6 @@
 // A client connection from its first byte to the end of its log-in.
 //
-//   first_packet ─► (SSLRequest, GSSENCRequest: refused, each once) ─► first_packet
+//   first_packet ─► (SSLRequest, GSSENCRequest: each once) ─► first_packet
 //        │  CancelRequest ─► cancel
 //        ▼ StartupMessage, exactly once
 //   checking ─► authenticating ─► accepted
@@ -30,11 +30,16 @@ class StartupFlow {
   enum class State : std::uint8_t { first_packet, checking, authenticating, accepted, refused };
   enum class Need : std::uint8_t {
     input,
-    user,      // see startup(); answer with authenticate() or refuse()
-    cancel,    // see cancel_request(); then the connection ends without a word
-    accepted,  // AuthenticationOk is in the output; what is left of the input is the session's
-    close,     // the reason is in the output
+    tls,         // 'S' is in the output; what comes behind it is encrypted
+    direct_tls,  // what is in the input is the beginning of a handshake already
+    user,        // see startup(); answer with authenticate() or refuse()
+    cancel,      // see cancel_request(); then the connection ends without a word
+    accepted,    // AuthenticationOk is in the output; what is left of the input is the session's
+    close,       // the reason is in the output
   };
+
+  // `offers_tls`: requests for it are granted.
+  explicit StartupFlow(bool offers_tls = false) : offers_tls_(offers_tls) {}
 
   // Consumes from the front of `in`.
   Need on_bytes(std::string_view& in, Output& out);
@@ -62,6 +67,7 @@ class StartupFlow {
   Need violation(std::string_view what, Output& out);
 
   State state_ = State::first_packet;
+  bool offers_tls_;
   bool asked_ssl_ = false;
   bool asked_gss_ = false;
   bool password_refused_ = false;

@@ -41,6 +41,7 @@ using StartupPacket =
 StartupPacket read_startup_packet(std::string_view& in, std::size_t limit);
 
 std::string write_startup_message(const StartupMessage& message);
+std::string write_ssl_request();
 std::string write_cancel_request(std::uint32_t pid, std::string_view secret);
 
 // The `options` start-up parameter: command-line switches, split at white space, a backslash

@@ -49,6 +49,17 @@ std::string meaning(const Result<Conninfo>& parsed) {
   add("user", parsed->user);
   add("passfile", parsed->passfile);
   if (parsed->password) add("password", parsed->password->reveal());
+  if (parsed->tls) {
+    const tls::ClientOptions& options = parsed->tls->options;
+    add("tls", std::string(to_string(parsed->tls->mode)));
+    add("root", options.root_certificate);
+    add("crl", options.crl);
+    add("cert", options.certificate);
+    add("key", options.key);
+    if (!parsed->tls->send_sni) add("no-sni", "0");
+    if (options.algorithms.min_version == tls::Version::tls_1_3) add("min", "1.3");
+    if (options.algorithms.max_version == tls::Version::tls_1_2) add("max", "1.2");
+  }
   for (const std::string& problem : parsed->problems) add("problem", problem);
   return text;
 }
@@ -80,8 +91,14 @@ TEST_CASE("strings and URIs") {
       {"postgres://[::1]:1/?user=u", "::1=[::1]:1 user:u "},
       {"postgresql:///d?host=/run/pg&port=3", "/run/pg=/run/pg:3 db:d "},
       {"host=a passfile=/x", "a=a:5432 passfile:/x "},
-      {"host=a sslmode=disable", "a=a:5432 "},
-      {"host=a sslmode=allow gssencmode=disable", "a=a:5432 "},
+      {"host=a sslmode=disable", "a=a:5432 tls:disable "},
+      {"host=a sslmode=allow gssencmode=disable", "a=a:5432 tls:allow "},
+      {"host=a sslmode=require", "a=a:5432 tls:require "},
+      {"host=a sslmode=verify-full sslrootcert=/x sslcrl=/l sslsni=0",
+       "a=a:5432 tls:verify-full root:/x crl:/l no-sni:0 "},
+      {"host=a sslcert=/c sslkey=/k", "a=a:5432 tls:prefer cert:/c key:/k "},
+      {"host=a ssl_min_protocol_version=TLSv1.3", "a=a:5432 tls:prefer min:1.3 "},
+      {"host=a ssl_max_protocol_version=TLSv1.2", "a=a:5432 tls:prefer max:1.2 "},
       {"host=a sslmode=prefer target_session_attrs=any channel_binding=prefer", "a=a:5432 "},
   };
   for (const Row& row : rows) {
@@ -108,16 +125,19 @@ TEST_CASE("times of a string") {
 TEST_CASE("what dwspool cannot do") {
   const TempDir dir;
   const CleanEnvironment clean(dir);
-  const std::string tls = "problem:TLS to coordinators is not supported yet ";
+  const std::string pair = "tls:prefer problem:sslcert and sslkey belong together; name both ";
   struct Row {
     std::string text;
     std::string problems;
   };
   const Row rows[] = {
-      {"sslmode=require", tls},
-      {"sslmode=verify-full sslrootcert=/x", tls},
-      {"sslcert=/x", tls},
-      {"channel_binding=require", tls},
+      {"sslcert=/x", "tls:prefer cert:/x " + pair.substr(11)},
+      {"sslkey=/x", "tls:prefer key:/x " + pair.substr(11)},
+      {"ssl_min_protocol_version=TLSv1",
+       "tls:prefer problem:its ssl_min_protocol_version must be TLSv1.2 or TLSv1.3 "},
+      {"channel_binding=require",
+       "problem:its channel_binding would have no effect in dwspool; leave it out "},
+      {"sslpassword=x", "problem:its sslpassword would have no effect in dwspool; leave it out "},
       {"options='-c a=b'", "problem:its options would have no effect in dwspool; leave it out "},
       {"application_name=x",
        "problem:its application_name would have no effect in dwspool; leave it out "},
@@ -195,8 +215,9 @@ TEST_CASE("service files") {
   CHECK(meaning("postgresql:///x?service=one") ==
         "a=a:8000 b=b:8000 db:x user:from_service password:pw ");
   CHECK(meaning("service=nothing") == "");
-  CHECK(meaning("service=tls") == "a=a:5432 problem:TLS to coordinators is not supported yet ");
-  CHECK(meaning("service=bound") == "a=a:5432 problem:TLS to coordinators is not supported yet ");
+  CHECK(meaning("service=tls") == "a=a:5432 tls:verify-full ");
+  CHECK(meaning("service=bound") ==
+        "a=a:5432 problem:its channel_binding would have no effect in dwspool; leave it out ");
   CHECK(meaning("service=none") == "error: definition of service \"none\" not found");
   CHECK(meaning("service=bad") == "error: syntax error in service file \"" + file + "\", line 16");
 }
@@ -326,8 +347,9 @@ TEST_CASE("complaints about conninfo in a cluster") {
     std::string complaints;
   };
   const Row rows[] = {
-      {"{conninfo: \"host=a sslmode=require\"}",
-       place + "TLS to coordinators is not supported yet"},
+      {"{conninfo: \"host=a sslmode=verify-ca\"}",
+       place + "verify-ca needs a root certificate, which those of the servers come from"},
+      {"{conninfo: \"host=a sslmode=require\", tls: {}}", said("tls")},
       {"{conninfo: \"hots=a\"}", place + "invalid connection option \"...\"; did you mean 'host'?"},
       {"{conninfo: [a]}", place + "expected a connection string, found a list"},
       {"{conninfo: \"user=u\"}",

@@ -10,6 +10,7 @@
 
 #include "config/document.h"
 #include "support.h"
+#include "support/test_certificates.h"
 
 namespace dwspool::config::testing {
 namespace {
@@ -106,8 +107,16 @@ TEST_CASE("the example with everything enabled loads, and shows the defaults") {
   const TempDir dir;
   const std::string secret_file = dir.write("secret", "x\n");
   const std::string example = content_of(source_file("config/dwspool.yaml"));
-  const std::string enabled = std::regex_replace(
-      all_enabled(example), std::regex("/etc/dwspool/[a-z]+\\.password"), secret_file);
+  dwspool::testing::TestCertificates certificates(dir.path(""));
+  for (const char* name : {"server", "client"}) certificates.issue(name, name);
+  std::string enabled = all_enabled(example);
+  for (const auto& [name, file] :
+       {std::pair{"/etc/dwspool/[a-z]+\\.password", secret_file},
+        std::pair{"/etc/dwspool/tls/[a-z-]+\\.crl", certificates.revoke("client")},
+        std::pair{"/etc/dwspool/tls/(root|client-ca)\\.crt", certificates.ca()},
+        std::pair{"/etc/dwspool/tls", dir.path("")}}) {
+    enabled = std::regex_replace(enabled, std::regex(name), file);
+  }
   REQUIRE(enabled != example);
   const Config all = loaded(enabled);
   const Config plain = loaded(example);
@@ -132,6 +141,11 @@ TEST_CASE("the example with everything enabled loads, and shows the defaults") {
   CHECK(main.dialect == Cluster{}.dialect);
   CHECK(main.connect_timeout == Cluster{}.connect_timeout);
   CHECK(same_keepalive(main.keepalive, Cluster{}.keepalive));
+  CHECK(main.tls.mode == ServerTls{}.mode);
+  CHECK(main.tls.send_sni == ServerTls{}.send_sni);
+  CHECK(main.tls.options.algorithms.min_version == tls::Algorithms{}.min_version);
+  CHECK(main.tls.options.algorithms.max_version == tls::Algorithms{}.max_version);
+  CHECK(all.client_tls.mode == TlsMode::prefer);
   CHECK(main.max_pbkdf2_iterations == Cluster{}.max_pbkdf2_iterations);
 }
 

@@ -25,6 +25,7 @@ ProcessFacts facts() {
   facts.version = "1.2.3";
   facts.start_time_seconds = 1763700000.25;
   facts.max_clients = 1000;
+  facts.certificates = {{"clients", 1763800000}};
   return facts;
 }
 
