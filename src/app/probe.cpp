@@ -113,6 +113,7 @@ class Line {
   }
 
   const std::string& problem() const { return problem_; }
+  std::string end_point() const { return engine_ ? engine_->server_end_point() : ""; }
   std::string tls_version() const { return engine_ ? engine_->version() : ""; }
 
  private:
@@ -211,6 +212,7 @@ ProbeResult probe(const ProbeTarget& target, const std::string& database, const 
     identity.password = password;
     identity.protocol = protocol;
     identity.max_iterations = cluster.max_pbkdf2_iterations;
+    identity.end_point = line.end_point();
     identity.nonce = auth::make_scram_nonce(auth::random_bytes(nonce_bytes));
     login::BackendLogin login(std::move(identity));
     converse(line, login);

@@ -39,7 +39,8 @@ TimePoint monotonic_now() {
 void prepare_secrets(config::Config& config) {
   for (config::User& user : config.users) {
     const config::AuthMethod method = user.auth.value_or(config.auth_method);
-    if (method == config::AuthMethod::scram_sha_256) {
+    if (config.has_access_rules || method == config::AuthMethod::scram_sha_256 ||
+        method == config::AuthMethod::password) {
       auth::add_verifier(user.secret, auth::random_bytes(scram_salt_size));
     }
   }

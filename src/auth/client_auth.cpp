@@ -26,6 +26,10 @@ ClientAuth::Step ClientAuth::start() {
   switch (request_.method) {
     case ClientMethod::trust:
       return accept();
+    case ClientMethod::password:
+      stage_ = Stage::password;
+      wire::append_authentication(bytes, wire::auth_code::cleartext);
+      break;
     case ClientMethod::md5:
       stage_ = Stage::md5_answer;
       md5_salt_ = request_.random.substr(0, md5_salt_size);
@@ -36,9 +40,11 @@ ClientAuth::Step ClientAuth::start() {
       const std::optional<ScramVerifier>& known = request_.secret.scram;
       may_succeed_ = known.has_value();
       scram_.emplace(known ? *known : mock_scram_verifier(request_.user, request_.mock_secret),
-                     make_scram_nonce(request_.random.substr(0, nonce_size)));
-      wire::append_authentication(bytes, wire::auth_code::sasl,
-                                  std::string(scram_mechanism) + '\0' + '\0');
+                     make_scram_nonce(request_.random.substr(0, nonce_size)), request_.end_point);
+      std::string mechanisms;
+      if (!request_.end_point.empty()) mechanisms.append(scram_plus_mechanism).push_back('\0');
+      mechanisms.append(scram_mechanism).append(2, '\0');
+      wire::append_authentication(bytes, wire::auth_code::sasl, mechanisms);
       break;
     }
   }
@@ -47,16 +53,37 @@ ClientAuth::Step ClientAuth::start() {
 
 ClientAuth::Step ClientAuth::on_answer(std::string_view body) {
   switch (stage_) {
+    case Stage::password:
+      return on_password(body);
     case Stage::md5_answer:
       return on_md5(body);
     case Stage::sasl_initial:
       return on_sasl_initial(body);
     case Stage::sasl_final:
       return on_sasl_final(body);
+    case Stage::checking:
     case Stage::done:
       break;
   }
   return malformed();
+}
+
+ClientAuth::Step ClientAuth::on_password(std::string_view body) {
+  wire::Cursor cursor(body);
+  given_ = Secret(cursor.cstring());
+  if (!cursor.finished_cleanly()) return malformed();
+  stage_ = Stage::checking;
+  return {Verdict::need_check, {}};
+}
+
+PasswordCheck ClientAuth::check() const {
+  return {request_.user, request_.secret, mock_scram_verifier(request_.user, request_.mock_secret),
+          given_};
+}
+
+ClientAuth::Step ClientAuth::on_checked(bool right) {
+  if (stage_ != Stage::checking) return malformed();
+  return right ? accept() : refuse();
 }
 
 ClientAuth::Step ClientAuth::on_md5(std::string_view body) {
@@ -75,6 +102,7 @@ ClientAuth::Step ClientAuth::on_md5(std::string_view body) {
       break;
     case UserSecret::Kind::none:
     case UserSecret::Kind::scram:
+    case UserSecret::Kind::gauss:
       stored = md5_password(request_.user, request_.mock_secret);
       break;
   }
@@ -87,7 +115,9 @@ ClientAuth::Step ClientAuth::on_sasl_initial(std::string_view body) {
   const std::string_view mechanism = cursor.cstring();
   const std::uint32_t length = cursor.u32();
   const std::string_view message = cursor.bytes(length);
-  if (!cursor.finished_cleanly() || mechanism != scram_mechanism) return malformed();
+  const bool plus = mechanism == scram_plus_mechanism && !request_.end_point.empty();
+  if (!cursor.finished_cleanly() || (mechanism != scram_mechanism && !plus)) return malformed();
+  if (plus) scram_->bind();
   Result<std::string> answer = scram_->on_client_first(message);
   if (!answer) return malformed();
   stage_ = Stage::sasl_final;

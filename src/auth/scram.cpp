@@ -10,6 +10,7 @@ namespace {
 constexpr std::size_t key_size = 32;
 constexpr std::size_t mock_salt_size = 16;
 constexpr std::uint32_t default_iterations = 4096;
+constexpr std::string_view bound_header = "p=tls-server-end-point,,";
 
 bool parse_number(std::string_view text, std::uint32_t& number) {
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
@@ -89,16 +90,16 @@ ScramVerifier mock_scram_verifier(std::string_view user, std::string_view secret
 }
 
 Result<std::string> ScramServer::on_client_first(std::string_view message) {
-  // gs2-header: 'n' no channel binding, 'y' the client could but thinks the server cannot.
+  // gs2-header: 'n' no channel binding, 'y' the client could but thinks the server cannot, which is
+  // a lie of somebody in between when we have offered it.
   const std::size_t bare = message.find(',') == std::string_view::npos
                                ? std::string_view::npos
                                : message.find(',', message.find(',') + 1);
   if (bare == std::string_view::npos) return Error{"malformed SCRAM message"};
   const std::string_view header = message.substr(0, bare + 1);
-  if (header != "n,," && header != "y,,") {
-    return Error{header.starts_with("p=") ? "SCRAM channel binding was not offered"
-                                          : "malformed SCRAM message"};
-  }
+  const bool good =
+      bound_ ? header == bound_header : header == "n,," || (header == "y,," && end_point_.empty());
+  if (!good) return Error{"the SCRAM message has channel binding where it must not, or has none"};
   gs2_header_ = header;
   std::string_view rest = message.substr(bare + 1);
   client_first_bare_ = rest;
@@ -125,7 +126,8 @@ Result<ScramServer::Final> ScramServer::on_client_final(std::string_view message
       !base64_decode(message.substr(proof_at + 3), proof) || proof.size() != key_size) {
     return Error{"malformed SCRAM message"};
   }
-  if (bound != gs2_header_ || !equal_in_constant_time(*nonce, nonce_)) {
+  if (bound != gs2_header_ + (bound_ ? end_point_ : std::string()) ||
+      !equal_in_constant_time(*nonce, nonce_)) {
     return Error{"malformed SCRAM message"};
   }
   const std::string auth_message =
@@ -136,8 +138,13 @@ Result<ScramServer::Final> ScramServer::on_client_final(std::string_view message
   return Final{true, "v=" + base64_encode(server_signature(verifier_.server_key, auth_message))};
 }
 
+std::string ScramClient::header() const {
+  if (bound_) return std::string(bound_header);
+  return end_point_.empty() ? "n,," : "y,,";
+}
+
 std::string ScramClient::first() const {
-  return "n,,n=,r=" + nonce_;
+  return header() + "n=,r=" + nonce_;
 }
 
 Result<ScramClient::Challenge> ScramClient::on_server_first(std::string_view message,
@@ -165,7 +172,8 @@ Result<ScramClient::Challenge> ScramClient::on_server_first(std::string_view mes
 }
 
 std::string ScramClient::final(const ScramKeys& keys) {
-  const std::string without_proof = "c=biws,r=" + combined_nonce_;  // biws: base64 of "n,,"
+  const std::string binding = header() + (bound_ ? end_point_ : std::string());
+  const std::string without_proof = "c=" + base64_encode(binding) + ",r=" + combined_nonce_;
   const std::string auth_message = "n=,r=" + nonce_ + "," + server_first_ + "," + without_proof;
   const std::string proof =
       exclusive_or(keys.client_key, hmac_sha256(keys.stored_key, auth_message));

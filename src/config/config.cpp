@@ -41,18 +41,6 @@ std::string Coordinator::label() const {
   return join_host_port(host, port);
 }
 
-std::string_view to_string(AuthMethod method) {
-  switch (method) {
-    case AuthMethod::trust:
-      return "trust";
-    case AuthMethod::md5:
-      return "md5";
-    case AuthMethod::scram_sha_256:
-      return "scram-sha-256";
-  }
-  return "?";
-}
-
 const Cluster* Config::find_cluster(std::string_view name) const {
   return find_name(clusters, name);
 }

@@ -25,7 +25,7 @@ constexpr std::array log_formats = {
 
 // A file with one entry in everything that takes entries: reading it asks for every key.
 constexpr std::string_view one_of_each =
-    "listen: [{}]\nhttp: {}\nclusters: {a: {}}\ndatabases: {a: {}}\nusers: {a: {}}\n";
+    "listen: [{}]\naccess: [{}]\nhttp: {}\nclusters: {a: {}}\ndatabases: {a: {}}\nusers: {a: {}}\n";
 
 void read_log(Section& root, Config& config) {
   Section section = root.section("log");
@@ -48,6 +48,11 @@ void read_process(Reading& reading, Section& root, Config& config) {
   std::optional<AuthMethod> method;
   read_auth_method(root, "auth_method", method);
   config.auth_method = method.value_or(config.auth_method);
+  read_access(reading, root, config);
+  root.number("auth_failure_limit", {0, 1000000}, config.auth_failure_limit);
+  if (const auto allowed = root.boolean("allow_cleartext_passwords")) {
+    config.cleartext_passwords = *allowed;
+  }
 }
 
 // In this order, as the later parts are checked against the earlier ones.
@@ -62,7 +67,7 @@ Config read_config(Reading& reading, const TreeNode& document) {
   read_clusters(reading, root, config);
   read_defaults(root, config);
   read_databases(root, config);
-  read_users(root, config);
+  read_users(reading, root, config);
   root.refuse_unknown();
   return config;
 }

@@ -38,9 +38,12 @@ bool check_pool(Section& section, const PoolOptions& own, const PoolSettings& ef
 // databases.cpp; after read_clusters and read_defaults
 void read_databases(Section& root, Config& config);
 
-// users.cpp; after read_databases
+// access.cpp; after read_client_tls
+void read_access(Reading& reading, Section& root, Config& config);
+
+// users.cpp; after read_databases and read_access
 void read_auth_method(Section& section, std::string_view key, std::optional<AuthMethod>& method);
-void read_users(Section& root, Config& config);
+void read_users(Reading& reading, Section& root, Config& config);
 
 // Shared by listen.cpp and clusters.cpp: `tcp_keepalive` of a section.
 void read_keepalive(Section& section, KeepAlive& keepalive);

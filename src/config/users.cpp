@@ -1,9 +1,12 @@
 // `users`: who may come in, and as whom they go on.
+#include <algorithm>
 #include <array>
 
 #include "dwspool/base/text.h"
 
+#include "config/files.h"
 #include "config/sections.h"
+#include "config/userlist.h"
 
 namespace dwspool::config {
 namespace {
@@ -12,9 +15,12 @@ using Kind = auth::UserSecret::Kind;
 
 constexpr std::array auth_methods = {
     Choice<AuthMethod>{"trust", AuthMethod::trust},
+    Choice<AuthMethod>{"password", AuthMethod::password},
     Choice<AuthMethod>{"md5", AuthMethod::md5},
     Choice<AuthMethod>{"scram-sha-256", AuthMethod::scram_sha_256},
 };
+
+constexpr std::size_t max_userlist = std::size_t{16} << 20U;
 
 constexpr std::string_view verifier_prefix = "SCRAM-SHA-256$";
 
@@ -45,6 +51,10 @@ void check_secret(Section& section, const User& user, AuthMethod method) {
   } else if (user.secret.kind == Kind::md5 && method == AuthMethod::scram_sha_256) {
     section.complain(key, "an md5 hash cannot be used with " + by +
                               "; write the password itself or a SCRAM-SHA-256 verifier");
+  } else if (user.secret.kind == Kind::gauss && method != AuthMethod::password) {
+    section.complain(key,
+                     "a verifier of GaussDB's can only be compared with a password that comes "
+                     "in clear: it needs auth password");
   } else if (user.secret.kind == Kind::scram && method == AuthMethod::md5) {
     section.complain(key, "a SCRAM-SHA-256 verifier cannot be used with " + by +
                               "; write the password itself or an md5 hash");
@@ -81,7 +91,9 @@ User read_user(Section& section, std::string name, const Config& config) {
   read_pool_options(section, user.pool);
   section.refuse_unknown();
   if (!section.clean()) return user;
-  check_secret(section, user, user.auth.value_or(config.auth_method));
+  if (!config.has_access_rules || user.auth) {
+    check_secret(section, user, user.auth.value_or(config.auth_method));
+  }
   check_pools(section, user, config);
   return user;
 }
@@ -92,15 +104,43 @@ void read_auth_method(Section& section, std::string_view key, std::optional<Auth
   section.choice(key, auth_methods, method);
 }
 
-void read_users(Section& root, Config& config) {
+static void read_userlist(Reading& reading, Section& root, Config& config) {
+  const std::optional<std::string> name = root.text("userlist_file", "the name of a file");
+  if (!name) return;
+  const std::string path = resolve_path(*name, reading.report.file());
+  Result<std::string> text = read_file(path, max_userlist);
+  if (!text) {
+    root.complain("userlist_file", "cannot read " + path + ": " + text.error().message);
+    return;
+  }
+  auto parsed = parse_userlist(*text);
+  wipe(*text);
+  if (!parsed) {
+    root.complain("userlist_file", path + ": " + parsed.error().message);
+    return;
+  }
+  for (auto& [user_name, password] : *parsed) {
+    const bool known = std::any_of(config.users.begin(), config.users.end(),
+                                   [&](const User& each) { return each.name == user_name; });
+    if (known || user_name.empty()) continue;  // `users` says more
+    User user;
+    user.name = user_name;
+    user.secret = auth::parse_user_secret(password.reveal());
+    config.users.push_back(std::move(user));
+  }
+}
+
+void read_users(Reading& reading, Section& root, Config& config) {
   const TreeNode* const node = root.ask("users");
   for (Named& entry : root.named("users")) {
     Section section = root.section_of(entry, "users");
     config.users.push_back(read_user(section, entry.name, config));
   }
+  read_userlist(reading, root, config);
   const bool nothing = node == nullptr || node->kind == TreeNode::Kind::null ||
                        (node->kind == TreeNode::Kind::map && node->entries.empty());
-  if (nothing && config.auth_method != AuthMethod::trust) {
+  if (nothing && config.users.empty() && !root.has("userlist_file") && !config.has_access_rules &&
+      config.auth_method != AuthMethod::trust) {
     root.complain("users", "no user is named, so nobody could log in by auth " +
                                std::string(to_string(config.auth_method)) +
                                "; write an entry for each user, or auth_method: trust");

@@ -211,19 +211,21 @@ BackendLogin::Need BackendLogin::on_sasl(std::string_view payload, std::string& 
   const std::string* password = nullptr;
   if (const Need need = need_password(password); password == nullptr) return need;
   bool offered = false;
+  bool bound = false;
   wire::Cursor cursor(payload);
   while (cursor.ok() && !cursor.rest().empty()) {
     const std::string_view mechanism = cursor.cstring();
     offered = offered || mechanism == auth::scram_mechanism;
+    bound = bound || (mechanism == auth::scram_plus_mechanism && !identity_.end_point.empty());
   }
-  if (!offered) {
+  if (!offered && !bound) {
     return fail(Failure::unsupported, wire::sqlstate::feature_not_supported,
                 "the server offers no SASL mechanism that dwspool has (SCRAM-SHA-256)");
   }
-  scram_.emplace(identity_.nonce);
-  method_ = "scram-sha-256";
+  scram_.emplace(identity_.nonce, identity_.end_point, bound);
+  method_ = bound ? "scram-sha-256-plus" : "scram-sha-256";
   const std::string first = scram_->first();
-  std::string answer(auth::scram_mechanism);
+  std::string answer(bound ? auth::scram_plus_mechanism : auth::scram_mechanism);
   answer += '\0';
   wire::append_u32(answer, static_cast<std::uint32_t>(first.size()));
   wire::append_password(out, answer + first);

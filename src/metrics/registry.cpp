@@ -29,8 +29,6 @@ std::string_view to_string(Refusal refusal) {
   switch (refusal) {
     case Refusal::password:
       return "password";
-    case Refusal::unknown_user:
-      return "unknown_user";
     case Refusal::unknown_database:
       return "unknown_database";
     case Refusal::too_many_clients:
@@ -43,6 +41,8 @@ std::string_view to_string(Refusal refusal) {
       return "shutdown";
     case Refusal::tls:
       return "tls";
+    case Refusal::access:
+      return "access";
     case Refusal::count:
       break;
   }

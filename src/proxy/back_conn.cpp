@@ -136,6 +136,9 @@ bool BackConn::process(std::string_view& in) {
   }
   if (state_ == State::opening) {
     std::string answer;
+    if (socket_->tls() != nullptr) {
+      opening_->login->set_end_point(socket_->tls()->server_end_point());
+    }
     const login::BackendLogin::Need need = opening_->login->on_bytes(in, answer);
     if (!answer.empty() && !send_raw(answer)) {
       opening_->login->on_lost("could not send to the server");

@@ -16,17 +16,7 @@ namespace {
 
 constexpr std::size_t nonce_bytes = 24;
 
-auth::ClientMethod method_of(config::AuthMethod method) {
-  switch (method) {
-    case config::AuthMethod::trust:
-      return auth::ClientMethod::trust;
-    case config::AuthMethod::md5:
-      return auth::ClientMethod::md5;
-    case config::AuthMethod::scram_sha_256:
-      break;
-  }
-  return auth::ClientMethod::scram_sha_256;
-}
+using Need = session::StartupFlow::Need;
 
 void count(Worker& worker, metrics::Refusal refusal) {
   worker.metrics().refusals[static_cast<std::size_t>(refusal)].add();
@@ -43,57 +33,90 @@ wire::ErrorReport shutdown_report(Worker& worker) {
 }  // namespace
 
 bool FrontConn::process_startup(std::string_view& in) {
-  using Need = session::StartupFlow::Need;
   while (true) {
     const std::size_t before = in.size();
-    Need need = startup_->on_bytes(in, worker_.output());
-    if (need == Need::user) {
-      if (!check_login()) {
-        if (!flush()) return false;
-        return finish();
-      }
-      // check_login has asked for the proof, or needs none.
-      need =
-          startup_->state() == session::StartupFlow::State::accepted ? Need::accepted : Need::input;
-    }
-    switch (need) {
-      case Need::input:
-      case Need::user:
-        // The next message may have come in the same segment.
-        if (!in.empty() && in.size() < before) continue;
-        return flush();
-      case Need::tls:
-        if (!flush()) return false;
-        return start_tls({});
-      case Need::direct_tls: {
-        const std::string_view hello = in;
-        in = {};
-        return start_tls(hello);
-      }
-      case Need::cancel:
-        worker_.metrics().cancels_received.add();
-        lingering_ = true;  // nothing more is said on this connection
-        socket_.watch(true, false);
-        worker_.forward_cancel(startup_->cancel_request(), id_);
-        return false;
-      case Need::close: {
-        const bool password = startup_->password_refused();
-        count(worker_,
-              password ? metrics::Refusal::password : metrics::Refusal::protocol_violation);
-        worker_.hub().log.write_limited(
-            LogLevel::info, password ? "client.login_refused" : "client.protocol_violation",
-            password ? "a client could not prove its password"
-                     : "a client was refused before its log-in",
-            {{"client", peer_.text()}, {"user", printable(startup_->user())}});
-        if (!flush()) return false;
-        return finish();
-      }
-      case Need::accepted: {
-        if (!start_session()) return false;
-        return process(in);
-      }
-    }
+    const Need need = startup_->on_bytes(in, worker_.output());
+    if (!follow(need, in)) return false;
+    // The next message may have come in the same segment.
+    const bool goes_on = need == Need::input || need == Need::user;
+    if (!goes_on || !startup_ || lingering_ || in.empty() || in.size() == before) return true;
   }
+}
+
+// Does what the start-up asks for. False when the caller must not use the connection any more.
+bool FrontConn::follow(Need need, std::string_view& in) {
+  if (need == Need::user) {
+    if (!check_login()) {
+      if (!flush()) return false;
+      return finish();
+    }
+    // check_login has asked for the proof, or needs none.
+    need =
+        startup_->state() == session::StartupFlow::State::accepted ? Need::accepted : Need::input;
+  }
+  switch (need) {
+    case Need::input:
+    case Need::user:
+      return flush();
+    case Need::tls:
+      if (!flush()) return false;
+      return start_tls({});
+    case Need::direct_tls: {
+      const std::string_view hello = in;
+      in = {};
+      return start_tls(hello);
+    }
+    case Need::check:
+      worker_.check_password_in_background(id_, startup_->password_check());
+      return true;
+    case Need::cancel:
+      worker_.metrics().cancels_received.add();
+      lingering_ = true;  // nothing more is said on this connection
+      socket_.watch(true, false);
+      worker_.forward_cancel(startup_->cancel_request(), id_);
+      return false;
+    case Need::close:
+      return refuse_login();
+    case Need::accepted:
+      if (!start_session()) return false;
+      return process(in);
+  }
+  return true;
+}
+
+// The reason is in the output, and goes out: at once, or after a while when the password was wrong.
+bool FrontConn::refuse_login() {
+  const bool password = startup_->password_refused();
+  count(worker_, password ? metrics::Refusal::password : metrics::Refusal::protocol_violation);
+  worker_.hub().log.write_limited(
+      LogLevel::info, password ? "client.login_refused" : "client.protocol_violation",
+      password ? "a client could not prove its password" : "a client was refused before its log-in",
+      {{"client", peer_.text()}, {"user", printable(startup_->user())}});
+  if (!password) {
+    if (!flush()) return false;
+    return finish();
+  }
+  const Duration delay = worker_.hub().failures.on_failure(
+      peer_.is_unix() ? std::string() : peer_.host(), worker_.now());
+  delayed_ = worker_.output().to_client.flatten();
+  worker_.output().clear();
+  socket_.watch(false, false);
+  worker_.add_refusal_deadline(id_, worker_.now() + delay);
+  return false;
+}
+
+void FrontConn::on_refusal_due() {
+  worker_.output().to_client.copy(delayed_);
+  if (flush()) static_cast<void>(finish());
+}
+
+void FrontConn::on_password_checked(bool right) {
+  if (!startup_ || lingering_) return;
+  std::string_view in = in_.view();
+  const std::size_t before = in.size();
+  if (!follow(startup_->on_checked(right, worker_.output()), in)) return;
+  in_.consume(before - in.size());
+  update_interest();
 }
 
 // `received`: what has come of the handshake already. False when the connection is gone.
@@ -115,14 +138,6 @@ void FrontConn::note_tls_failure(const net::IoResult& result) {
       {{"client", peer_.text()},
        {"reason", failed ? printable(socket_.failure_text(result), 256)
                          : std::string("the client closed the connection")}});
-}
-
-// Mode verify-full: the certificate must be this user's.
-bool FrontConn::certificate_fits() const {
-  if (worker_.hub().config->client_tls.mode != TlsMode::verify_full || peer_.is_unix()) return true;
-  const std::optional<tls::PeerNames> names =
-      socket_.tls() != nullptr ? socket_.tls()->peer_names() : std::nullopt;
-  return names && names->include(user_);
 }
 
 // Whether this connection may go on as it is; the reason is in the output if not. Cancel requests
@@ -165,22 +180,36 @@ bool FrontConn::check_login() {
   }
   counted_ = true;
   if (!may_come_in_clear()) return false;
-  const config::User* user = config.find_user(user_);
-  auth::ClientAuth::Request request;
-  request.method = method_of(user != nullptr && user->auth ? *user->auth : config.auth_method);
-  const bool certified = certificate_fits();
-  if (!certified || (request.method == auth::ClientMethod::trust && user == nullptr)) {
-    count(worker_, certified ? metrics::Refusal::unknown_user : metrics::Refusal::password);
-    static_cast<void>(startup_->refuse(session::password_failed_report(user_), worker_.output()));
+  if (!peer_.is_unix() && hub.failures.is_blocked(peer_.host(), worker_.now())) {
+    count(worker_, metrics::Refusal::password);
+    report.sqlstate = wire::sqlstate::invalid_authorization;
+    report.message = "too many failed log-ins from " + peer_.host();
+    report.hint = "Correct the password, and try again in a minute.";
+    static_cast<void>(startup_->refuse(std::move(report), worker_.output()));
     return false;
   }
+  auto admitted = admission();
+  if (auto* const refused = std::get_if<wire::ErrorReport>(&admitted)) {
+    count(worker_, metrics::Refusal::access);
+    hub.log.write_limited(LogLevel::info, "client.access_refused",
+                          "the access rules, or a method without a password, keep a client out",
+                          {{"client", peer_.text()},
+                           {"user", printable(user_)},
+                           {"database", printable(startup_->database())},
+                           {"tls", socket_.tls_text()}});
+    static_cast<void>(startup_->refuse(std::move(*refused), worker_.output()));
+    return false;
+  }
+  const config::User* const user = config.find_user(user_);
+  auth::ClientAuth::Request request;
+  request.method = std::get<auth::ClientMethod>(admitted);
   request.user = user_;
   if (user != nullptr) request.secret = user->secret;
+  if (socket_.tls() != nullptr) request.end_point = socket_.tls()->server_end_point();
   request.random = auth::random_bytes(nonce_bytes);
   request.mock_secret = hub.mock_secret;
-  const session::StartupFlow::Need need =
-      startup_->authenticate(std::move(request), worker_.output());
-  return need == session::StartupFlow::Need::input || need == session::StartupFlow::Need::accepted;
+  const Need need = startup_->authenticate(std::move(request), worker_.output());
+  return need == Need::input || need == Need::accepted;
 }
 
 // The client has proven who it is. False when the connection must not be used by the caller any

@@ -9,8 +9,6 @@
 
 #include "dwspool/auth/digest.h"
 
-#include "dwspool/net/work.h"
-
 namespace dwspool::proxy {
 namespace {
 
@@ -104,6 +102,11 @@ void Worker::add_linger_deadline(ClientId id, TimePoint deadline) {
 void Worker::add_backend_deadline(BackendId id, TimePoint deadline) {
   if (deadline == never) return;
   backend_deadlines_.push({deadline, id});
+  arm(deadline);
+}
+
+void Worker::add_refusal_deadline(ClientId id, TimePoint deadline) {
+  refusals_.push({deadline, id});
   arm(deadline);
 }
 
@@ -330,21 +333,6 @@ void Worker::fail_waiters(PoolContext& pool, const wire::ErrorReport& report) {
   touch(pool);
 }
 
-void Worker::derive_in_background(BackendId id, const login::Derivation& work) {
-  struct Job {
-    login::Derivation work;
-    login::DerivedKeys keys;
-  };
-  auto job = std::make_shared<Job>(Job{work, {}});
-  net::run_in_background(
-      loop_, [job] { job->keys = login::derive(job->work); },
-      [this, job, id, alive = alive_] {
-        if (!*alive) return;
-        if (BackConn* backend = find_backend(id)) backend->on_derived(job->work, job->keys);
-        settle();
-      });
-}
-
 // --- Cancelling ----------------------------------------------------------------------------------
 
 void Worker::forward_cancel(const wire::CancelRequest& request, ClientId requester) {
@@ -422,6 +410,7 @@ void Worker::on_timer() {
   if (!logins_.empty()) next = std::min(next, logins_.front().first);
   if (!lingers_.empty()) next = std::min(next, lingers_.front().first);
   if (!backend_deadlines_.empty()) next = std::min(next, backend_deadlines_.top().at);
+  if (!refusals_.empty()) next = std::min(next, refusals_.top().at);
   for (const auto& [key, pool] : pools_) next = std::min(next, pool->pool.next_deadline());
   arm(next);
 }
@@ -437,6 +426,11 @@ void Worker::expire(TimePoint time) {
     lingers_.pop_front();
     FrontConn* client = find_client(id);
     if (client != nullptr && client->lingering()) client->destroy();
+  }
+  while (!refusals_.empty() && refusals_.top().at <= time) {
+    const ClientId id = refusals_.top().id;
+    refusals_.pop();
+    if (FrontConn* client = find_client(id)) client->on_refusal_due();
   }
   while (!backend_deadlines_.empty() && backend_deadlines_.top().at <= time) {
     const BackendId id = backend_deadlines_.top().id;

@@ -40,6 +40,10 @@ StartupFlow::Need StartupFlow::on_bytes(std::string_view& in, Output& out) {
       return on_password(in, out);
     case State::checking:
       return Need::user;
+    case State::comparing:
+      // Who is not in yet has nothing to say.
+      return in.size() > wire::max_startup_length ? violation("too much before the log-in", out)
+                                                  : Need::input;
     case State::accepted:
       return Need::accepted;
     case State::refused:
@@ -122,6 +126,11 @@ StartupFlow::Need StartupFlow::authenticate(auth::ClientAuth::Request request, O
   return take(auth_->start(), out);
 }
 
+StartupFlow::Need StartupFlow::on_checked(bool right, Output& out) {
+  if (state_ != State::comparing) return Need::input;
+  return take(auth_->on_checked(right), out);
+}
+
 StartupFlow::Need StartupFlow::on_password(std::string_view& in, Output& out) {
   const wire::FrameView view = wire::peek_frame(in);
   if (view.status == wire::FrameStatus::incomplete) return Need::input;
@@ -142,6 +151,9 @@ StartupFlow::Need StartupFlow::take(const auth::ClientAuth::Step& step, Output& 
   switch (step.verdict) {
     case auth::ClientAuth::Verdict::need_answer:
       return Need::input;
+    case auth::ClientAuth::Verdict::need_check:
+      state_ = State::comparing;
+      return Need::check;
     case auth::ClientAuth::Verdict::accepted:
       state_ = State::accepted;
       auth_.reset();

@@ -1,4 +1,5 @@
-// Log-in of a client to dwspool: the server's end of trust, md5 and SCRAM-SHA-256 as one machine.
+// Log-in of a client to dwspool: the server's end of trust, a password in clear, md5 and
+// SCRAM-SHA-256 as one machine.
 //
 // A user that does not exist, one without a password and a wrong password are told apart by
 // nothing that a client can see.
@@ -14,12 +15,13 @@
 
 namespace dwspool::auth {
 
-enum class ClientMethod : std::uint8_t { trust, md5, scram_sha_256 };
+enum class ClientMethod : std::uint8_t { trust, password, md5, scram_sha_256 };
 
 class ClientAuth {
  public:
   enum class Verdict : std::uint8_t {
     need_answer,  // send the bytes, wait for a message of type 'p'
+    need_check,   // see check(), which takes time; the outcome goes to on_checked
     accepted,     // send the bytes (AuthenticationOk is among them)
     refused,      // wrong password, or nothing to check it against
     malformed,    // not an answer to what was asked: a protocol violation
@@ -35,6 +37,7 @@ class ClientAuth {
     UserSecret secret;        // kind none for an unknown user
     std::string random;       // 24 fresh random bytes
     std::string mock_secret;  // the process's own, for the challenges of unknown users
+    std::string end_point;    // of TLS, for channel binding; empty without
   };
   explicit ClientAuth(Request request);
 
@@ -42,10 +45,21 @@ class ClientAuth {
   // `body` of a message of type 'p'. Only after need_answer; whatever else the verdict was, it is
   // over, and every further answer is malformed.
   Step on_answer(std::string_view body);
+  // After need_check.
+  PasswordCheck check() const;
+  Step on_checked(bool right);
 
  private:
-  enum class Stage : std::uint8_t { md5_answer, sasl_initial, sasl_final, done };
+  enum class Stage : std::uint8_t {
+    password,
+    checking,
+    md5_answer,
+    sasl_initial,
+    sasl_final,
+    done
+  };
 
+  Step on_password(std::string_view body);
   Step on_md5(std::string_view body);
   Step on_sasl_initial(std::string_view body);
   Step on_sasl_final(std::string_view body);
@@ -55,6 +69,7 @@ class ClientAuth {
 
   Request request_;
   Stage stage_ = Stage::done;
+  Secret given_;
   std::string md5_salt_;
   std::optional<ScramServer> scram_;
   bool may_succeed_ = false;

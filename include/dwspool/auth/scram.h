@@ -12,6 +12,9 @@
 namespace dwspool::auth {
 
 inline constexpr std::string_view scram_mechanism = "SCRAM-SHA-256";
+// The same, bound to the TLS connection by the digest of the server's certificate (RFC 5929,
+// tls-server-end-point): who stands in between cannot pass it on.
+inline constexpr std::string_view scram_plus_mechanism = "SCRAM-SHA-256-PLUS";
 
 // What proves or checks a password without being it.
 struct ScramKeys {
@@ -40,12 +43,18 @@ ScramVerifier make_scram_verifier(std::string_view password, std::string_view sa
 // unknown user looks like a known one. `secret` is the process's own.
 ScramVerifier mock_scram_verifier(std::string_view user, std::string_view secret);
 
-// The server's end, without channel binding.
+// The server's end.
 class ScramServer {
  public:
-  // `nonce`: printable, without commas, fresh for every exchange.
-  ScramServer(ScramVerifier verifier, std::string nonce)
-      : verifier_(std::move(verifier)), nonce_(std::move(nonce)) {}
+  // `nonce`: printable, without commas, fresh for every exchange. `end_point`: the digest, when
+  // channel binding was offered; empty otherwise.
+  ScramServer(ScramVerifier verifier, std::string nonce, std::string end_point = {})
+      : verifier_(std::move(verifier)),
+        nonce_(std::move(nonce)),
+        end_point_(std::move(end_point)) {}
+
+  // The client has chosen the mechanism with channel binding. Before on_client_first.
+  void bind() { bound_ = true; }
 
   // client-first-message to server-first-message. An error is a malformed message.
   Result<std::string> on_client_first(std::string_view message);
@@ -60,16 +69,21 @@ class ScramServer {
  private:
   ScramVerifier verifier_;
   std::string nonce_;
+  std::string end_point_;
+  bool bound_ = false;
   std::string gs2_header_;
   std::string client_first_bare_;
   std::string server_first_;
 };
 
-// The client's end, without channel binding. The keys are derived by the caller in between,
+// The client's end. The keys are derived by the caller in between,
 // because that takes time.
 class ScramClient {
  public:
-  explicit ScramClient(std::string nonce) : nonce_(std::move(nonce)) {}
+  // `end_point`: the digest, where TLS has one, empty otherwise; `bound`: the server offers channel
+  // binding, and it is used.
+  explicit ScramClient(std::string nonce, std::string end_point = {}, bool bound = false)
+      : nonce_(std::move(nonce)), end_point_(std::move(end_point)), bound_(bound) {}
 
   std::string first() const;
 
@@ -87,7 +101,11 @@ class ScramClient {
   Status on_server_final(std::string_view message) const;
 
  private:
+  std::string header() const;
+
   std::string nonce_;
+  std::string end_point_;
+  bool bound_;
   std::string server_first_;
   std::string combined_nonce_;
   std::string expected_signature_;

@@ -17,6 +17,7 @@
 #include "dwspool/base/time.h"
 #include "dwspool/base/tls_mode.h"
 
+#include "dwspool/auth/access.h"
 #include "dwspool/auth/user_secret.h"
 
 #include "dwspool/tls/context.h"
@@ -120,8 +121,8 @@ struct Database {
   PoolOptions pool;
 };
 
-enum class AuthMethod : std::uint8_t { trust, md5, scram_sha_256 };
-std::string_view to_string(AuthMethod method);
+// Without access rules: trust, password, md5 or scram_sha_256.
+using AuthMethod = auth::AccessMethod;
 
 struct User {
   std::string name;                        // "*" for every name that has no entry
@@ -147,6 +148,10 @@ struct Config {
   KeepAlive client_keepalive;
   ClientTls client_tls;
   AuthMethod auth_method = AuthMethod::scram_sha_256;
+  bool has_access_rules = false;           // then nobody comes in for whom there is none
+  std::vector<auth::AccessRule> access;    // the first that matches counts
+  bool cleartext_passwords = false;        // also without TLS
+  std::uint32_t auth_failure_limit = 100;  // failed log-ins of an address in a minute; 0: no limit
   LogOptions log;
   HttpEndpoint http;
   std::vector<Cluster> clusters;

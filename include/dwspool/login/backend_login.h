@@ -36,7 +36,8 @@ struct Identity {
   std::optional<Secret> password;
   std::uint32_t protocol = wire::protocol_gauss_3_51;
   std::uint32_t max_iterations = 1000000;
-  std::string nonce;  // fresh, printable, without commas
+  std::string nonce;      // fresh, printable, without commas
+  std::string end_point;  // of TLS, for SCRAM's channel binding; empty without
 };
 
 // A key derivation that the machine waits for: tens of milliseconds of CPU, to be done off the
@@ -76,6 +77,8 @@ class BackendLogin {
 
   // Appends the start-up packet to `out`.
   void start(std::string& out);
+  // The digest for channel binding, which is there once hands are shaken.
+  void set_end_point(std::string end_point) { identity_.end_point = std::move(end_point); }
 
   // Consumes whole messages from the front of `in`; answers go to `out`. With `derivation`, see
   // derivation(). With `nothing`, state() is done or failed; after done, what is left in `in`

@@ -52,13 +52,13 @@ struct PoolBlock {
 // Why a client connection was refused or ended early. Order and names are those of the label.
 enum class Refusal : std::uint8_t {
   password,
-  unknown_user,
   unknown_database,
   too_many_clients,
   protocol_violation,
   login_timeout,
   shutdown,
   tls,
+  access,
   count
 };
 std::string_view to_string(Refusal refusal);

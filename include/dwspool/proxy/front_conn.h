@@ -7,6 +7,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <variant>
 
 #include "dwspool/base/byte_queue.h"
 #include "dwspool/base/ids.h"
@@ -47,6 +48,10 @@ class FrontConn final : public net::Socket::Handler {
   // --- From the worker ---
   void drain();
   void on_login_timeout();
+  // What check_password_in_background was asked.
+  void on_password_checked(bool right);
+  // The time is up that a refusal takes.
+  void on_refusal_due();
   // Somebody asks to cancel what this client runs. `done` is called when that has been seen to.
   void cancel(const std::function<void()>& done);
   // Ends the connection now. Destroys *this.
@@ -74,7 +79,10 @@ class FrontConn final : public net::Socket::Handler {
   bool process_startup(std::string_view& in);
   bool start_tls(std::string_view received);
   bool may_come_in_clear();
-  bool certificate_fits() const;
+  bool follow(session::StartupFlow::Need need, std::string_view& in);
+  bool refuse_login();
+  // front_access.cpp
+  std::variant<auth::ClientMethod, wire::ErrorReport> admission() const;
   void note_tls_failure(const net::IoResult& result);
   bool check_login();
   bool start_session();
@@ -107,6 +115,7 @@ class FrontConn final : public net::Socket::Handler {
   BackendId last_backend_;
   wire::KeyData key_;
   std::string user_;
+  std::string delayed_;  // a refusal that waits
   ByteQueue in_;
   ByteQueue out_;
   bool counted_ = false;      // in Hub::clients

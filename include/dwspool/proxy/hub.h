@@ -13,6 +13,7 @@
 #include "dwspool/base/log.h"
 #include "dwspool/base/time.h"
 
+#include "dwspool/auth/failure_log.h"
 #include "dwspool/config/config.h"
 #include "dwspool/login/guard.h"
 #include "dwspool/login/key_cache.h"
@@ -49,6 +50,24 @@ class Credentials {
   login::KeyCache keys_;
 };
 
+// auth::FailureLog for all workers.
+class Failures {
+ public:
+  explicit Failures(std::uint32_t limit) : log_(limit) {}
+  bool is_blocked(const std::string& address, TimePoint now) {
+    const std::lock_guard lock(mutex_);
+    return log_.is_blocked(address, now);
+  }
+  Duration on_failure(const std::string& address, TimePoint now) {
+    const std::lock_guard lock(mutex_);
+    return log_.on_failure(address, now);
+  }
+
+ private:
+  std::mutex mutex_;
+  auth::FailureLog log_;
+};
+
 struct Hub {
   Hub(std::shared_ptr<const config::Config> configuration, Log& logger, metrics::Registry& registry,
       std::string process_secret)
@@ -57,6 +76,7 @@ struct Hub {
         metrics(registry),
         mock_secret(std::move(process_secret)),
         tls(config),
+        failures(config->auth_failure_limit),
         slots(config->workers) {}
 
   std::shared_ptr<const config::Config> config;
@@ -64,6 +84,7 @@ struct Hub {
   metrics::Registry& metrics;
   std::string mock_secret;  // random; makes the challenges of unknown users
   TlsStore tls;
+  Failures failures;  // of clients' log-ins
   SlotLedger slots;
   CancelRegistry cancels;
   Credentials credentials;

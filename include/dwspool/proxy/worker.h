@@ -103,6 +103,9 @@ class Worker {
   void add_backend_deadline(BackendId id, TimePoint deadline);
   // PBKDF2 in the thread pool; BackConn::on_derived is called when it is done.
   void derive_in_background(BackendId id, const login::Derivation& work);
+  // FrontConn::on_password_checked is called when it is done.
+  void check_password_in_background(ClientId id, auth::PasswordCheck check);
+  void add_refusal_deadline(ClientId id, TimePoint deadline);
   void fail_waiters(PoolContext& pool, const wire::ErrorReport& report);
   // Sends a CancelRequest for what the backend runs; BackConn::on_cancel_finished and `done` are
   // called when that is over.
@@ -154,12 +157,14 @@ class Worker {
   bool settling_ = false;
   Deadlines logins_;  // in order: the time allowed is the same for all
   Deadlines lingers_;
-  struct BackendDeadline {
+  template <class Id>
+  struct Deadline {
     TimePoint at;
-    BackendId id;
-    bool operator<(const BackendDeadline& other) const { return at > other.at; }
+    Id id;
+    bool operator<(const Deadline& other) const { return at > other.at; }
   };
-  std::priority_queue<BackendDeadline> backend_deadlines_;
+  std::priority_queue<Deadline<BackendId>> backend_deadlines_;
+  std::priority_queue<Deadline<ClientId>> refusals_;
   TimePoint next_housekeeping_ = never;
   bool draining_ = false;
   std::function<void()> drained_;

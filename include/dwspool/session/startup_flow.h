@@ -3,7 +3,7 @@
 //   first_packet ─► (SSLRequest, GSSENCRequest: each once) ─► first_packet
 //        │  CancelRequest ─► cancel
 //        ▼ StartupMessage, exactly once
-//   checking ─► authenticating ─► accepted
+//   checking ─► authenticating ─► (comparing: a password in clear) ─► accepted
 //   any ─► refused
 //
 // Whoever connects may send anything: nothing is kept beyond one packet of at most 10 kB, and no
@@ -27,12 +27,20 @@ namespace dwspool::session {
 
 class StartupFlow {
  public:
-  enum class State : std::uint8_t { first_packet, checking, authenticating, accepted, refused };
+  enum class State : std::uint8_t {
+    first_packet,
+    checking,
+    authenticating,
+    comparing,
+    accepted,
+    refused
+  };
   enum class Need : std::uint8_t {
     input,
     tls,         // 'S' is in the output; what comes behind it is encrypted
     direct_tls,  // what is in the input is the beginning of a handshake already
     user,        // see startup(); answer with authenticate() or refuse()
+    check,       // see password_check(), which takes time; then on_checked
     cancel,      // see cancel_request(); then the connection ends without a word
     accepted,    // AuthenticationOk is in the output; what is left of the input is the session's
     close,       // the reason is in the output
@@ -48,6 +56,9 @@ class StartupFlow {
   const wire::StartupMessage& startup() const { return startup_; }
   const StartupSettings& settings() const { return settings_; }
   Need authenticate(auth::ClientAuth::Request request, Output& out);
+  // After `check`. Until on_checked, nothing is taken from the input.
+  auth::PasswordCheck password_check() const { return auth_->check(); }
+  Need on_checked(bool right, Output& out);
   // The client may not log in; `report` says why.
   Need refuse(wire::ErrorReport report, Output& out);
 

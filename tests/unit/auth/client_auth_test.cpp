@@ -75,7 +75,7 @@ UserSecret secret_of(Known known) {
 }
 
 ClientAuth machine(ClientMethod method, Known known) {
-  return ClientAuth({method, user, secret_of(known), random_bytes_given, mock_secret});
+  return ClientAuth({method, user, secret_of(known), random_bytes_given, mock_secret, {}});
 }
 
 // The one AuthenticationRequest in `bytes`.

@@ -114,7 +114,9 @@ TEST_CASE("the example with everything enabled loads, and shows the defaults") {
        {std::pair{"/etc/dwspool/[a-z]+\\.password", secret_file},
         std::pair{"/etc/dwspool/tls/[a-z-]+\\.crl", certificates.revoke("client")},
         std::pair{"/etc/dwspool/tls/(root|client-ca)\\.crt", certificates.ca()},
-        std::pair{"/etc/dwspool/tls", dir.path("")}}) {
+        std::pair{"/etc/dwspool/tls", dir.path("")},
+        std::pair{"/etc/dwspool/pg_hba.conf", dir.write("hba", "host all all 10.0.0.0/8 md5\n")},
+        std::pair{"/etc/dwspool/userlist.txt", dir.write("list", "\"zoe\" \"x\"\n")}}) {
     enabled = std::regex_replace(enabled, std::regex(name), file);
   }
   REQUIRE(enabled != example);
@@ -123,7 +125,10 @@ TEST_CASE("the example with everything enabled loads, and shows the defaults") {
   CHECK(all.listeners.size() == 4);
   CHECK(all.clusters.size() == 2);
   CHECK(all.databases.size() == 3);
-  CHECK(all.users.size() == 3);
+  CHECK(all.users.size() == 4);
+  CHECK(all.access.size() == 4);
+  CHECK(all.cleartext_passwords == Config{}.cleartext_passwords);
+  CHECK(all.auth_failure_limit == Config{}.auth_failure_limit);
   CHECK(all.listeners[0].host == plain.listeners[0].host);
   CHECK(all.listeners[0].port == plain.listeners[0].port);
   CHECK(all.listeners[3].unix_mode == Listener{}.unix_mode);

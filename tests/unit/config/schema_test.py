@@ -103,7 +103,7 @@ class SchemaTest(unittest.TestCase):
         compared = 0
         for path, value in places_of(yaml.safe_load(all_enabled(EXAMPLE))):
             # Under a database or user stand examples, in a listener a mode that is a number here.
-            if path.startswith(("databases.", "users.", "clusters.*.dialect", "listen")):
+            if path.startswith(("databases.", "users.", "clusters.*.dialect", "listen", "access")):
                 continue
             if path in defaults:
                 self.assertEqual(value, defaults[path], path)
@@ -143,6 +143,9 @@ class SchemaTest(unittest.TestCase):
             (("http",), {"host": "a"}),
             (("users", "bob", "password"), ["x"]),
             (("users", "bob", "auth"), "peer"),
+            (("access",), []),
+            (("access",), [{"method": "ldap"}]),
+            (("tls",), {"mode": "verify"}),
         ]:
             with self.subTest(path=path, value=value):
                 self.assertNotEqual(self.errors(changed(path, value)), [])

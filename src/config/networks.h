@@ -1,0 +1,21 @@
+// Addresses of networks as they are written.
+#pragma once
+
+#include <string>
+#include <string_view>
+
+#include "dwspool/base/result.h"
+
+namespace dwspool::config {
+
+struct Network {
+  std::string bytes;  // 4 or 16
+  unsigned prefix = 0;
+};
+
+// "192.0.2.0/24", "2001:db8::/32"; a single address when there is no length.
+Result<Network> parse_network(std::string_view text);
+// An address and its mask: "192.0.2.0", "255.255.255.0".
+Result<Network> parse_network(std::string_view address, std::string_view mask);
+
+}  // namespace dwspool::config
