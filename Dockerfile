@@ -11,7 +11,7 @@ FROM debian:bookworm-slim AS build
 RUN apt-get update && apt-get install -y --no-install-recommends \
       g++ cmake ninja-build pkg-config libuv1-dev libyaml-cpp-dev libspdlog-dev \
       prometheus-cpp-dev libcivetweb-dev libssl-dev libpq-dev libidn-dev \
-      zlib1g-dev \
+      libpg-query-dev zlib1g-dev \
  && rm -rf /var/lib/apt/lists/*
 WORKDIR /src
 COPY CMakeLists.txt CMakePresets.json ./
@@ -25,7 +25,7 @@ RUN cmake --preset release -DDWSPOOL_TESTS=OFF \
 FROM debian:bookworm-slim
 RUN apt-get update && apt-get install -y --no-install-recommends \
       libuv1 libyaml-cpp0.7 libspdlog1.10 libprometheus-cpp-core1.0 libcivetweb1 libssl3 libpq5 \
-      libidn12 ca-certificates curl \
+      libidn12 libpg-query1504.0 ca-certificates curl \
  && rm -rf /var/lib/apt/lists/* \
  && useradd --system --uid 65432 --no-create-home --shell /usr/sbin/nologin dwspool
 COPY --from=build /src/build/release/dwspool /usr/sbin/dwspool

@@ -5,7 +5,7 @@ set -euo pipefail
 
 build="g++ cmake ninja-build pkg-config libuv1-dev libyaml-cpp-dev libspdlog-dev
   prometheus-cpp-dev libcivetweb-dev libssl-dev libpq-dev libidn-dev
-  zlib1g-dev"
+  libpg-query-dev zlib1g-dev"
 demo="postgresql-15 postgresql-client-15 python3 python3-psycopg2 curl"
 test="clang-14 clang-format-14 clang-tidy-14 libclang-rt-14-dev doctest-dev git curl procps
   postgresql-15 postgresql-client-15 python3 python3-pytest python3-yaml python3-jsonschema

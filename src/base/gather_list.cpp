@@ -19,6 +19,20 @@ void GatherList::copy(std::string_view bytes) {
   add(overflow_.back());
 }
 
+void GatherList::truncate(std::size_t size) {
+  while (total_ > size) {
+    Slice& last = slices_.back();
+    const std::size_t surplus = total_ - size;
+    if (last.size > surplus) {
+      last.size -= surplus;
+      total_ = size;
+      return;
+    }
+    total_ -= last.size;
+    slices_.pop_back();
+  }
+}
+
 std::string GatherList::flatten() const {
   std::string all;
   all.reserve(total_);

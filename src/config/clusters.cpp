@@ -33,6 +33,7 @@ class ClusterReader {
     read_keepalive(section_, cluster_.keepalive);
     section_.number("max_pbkdf2_iterations", {4096, 100000000}, cluster_.max_pbkdf2_iterations);
     read_tls();
+    read_cluster_replay(section_, cluster_);
     read_log_in();
     section_.refuse_unknown();
     if (hosts_.empty() && section_.clean()) {

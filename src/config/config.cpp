@@ -33,6 +33,9 @@ void apply(const PoolOptions& options, PoolSettings& settings) {
   settings.defer_begin = options.defer_begin.value_or(settings.defer_begin);
   settings.max_prepared_statements =
       options.max_prepared_statements.value_or(settings.max_prepared_statements);
+  settings.replay = options.replay.value_or(settings.replay);
+  settings.replay_deadline = options.replay_deadline.value_or(settings.replay_deadline);
+  settings.replay_attempts = options.replay_attempts.value_or(settings.replay_attempts);
 }
 
 }  // namespace

@@ -13,6 +13,14 @@ constexpr std::array pool_modes = {
     Choice<PoolMode>{"auto", PoolMode::automatic},
 };
 
+constexpr std::array replay_levels = {
+    Choice<ReplayLevel>{"off", ReplayLevel::off},
+    Choice<ReplayLevel>{"connect", ReplayLevel::connect},
+    Choice<ReplayLevel>{"statement", ReplayLevel::statement},
+    Choice<ReplayLevel>{"transaction", ReplayLevel::transaction},
+};
+constexpr std::uint64_t most_attempts = 100;
+
 // A coordinator of DWS takes some 800 connections; this is far beyond what any server likes.
 constexpr std::uint64_t most_connections = 10000;
 constexpr std::uint64_t most_prepared_statements = 100000;
@@ -34,6 +42,9 @@ void read_pool_options(Section& section, PoolOptions& options) {
   if (const auto value = section.boolean("defer_begin")) options.defer_begin = *value;
   section.number("max_prepared_statements", {0, most_prepared_statements},
                  options.max_prepared_statements);
+  section.choice("replay", replay_levels, options.replay);
+  section.duration("replay_deadline", wait, options.replay_deadline);
+  section.number("replay_attempts", {1, most_attempts}, options.replay_attempts);
 }
 
 bool check_pool(Section& section, const PoolOptions& own, const PoolSettings& effective,

@@ -26,6 +26,9 @@ void check_cluster_tls(Section& section, std::string_view key, ServerTls& result
 // clusters.cpp
 void read_clusters(Reading& reading, Section& root, Config& config);
 
+// replay.cpp: `replay` of a cluster
+void read_cluster_replay(Section& cluster, Cluster& into);
+
 // pools.cpp
 void read_pool_options(Section& section, PoolOptions& options);
 void read_defaults(Section& root, Config& config);

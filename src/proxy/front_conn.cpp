@@ -121,7 +121,7 @@ bool FrontConn::process(std::string_view& in) {
     in = {};
     return true;
   }
-  const Next next = session_->on_client(in, worker_.output());
+  const Next next = session_->on_client(in, worker_.output(), worker_.now());
   return run(next, in);
 }
 
@@ -133,12 +133,12 @@ bool FrontConn::run(Next next, std::string_view& in) {
       if (!flush()) return false;
       if (next != Next::release) backend_->core().retire = true;
       give_back();
-      if (next == Next::release) next = session_->on_client(in, worker_.output());
+      if (next == Next::release) next = session_->on_client(in, worker_.output(), worker_.now());
       continue;
     }
     switch (next) {
       case Next::release:  // of a backend that is gone already
-        next = session_->on_client(in, worker_.output());
+        next = session_->on_client(in, worker_.output(), worker_.now());
         continue;
       case Next::need_input:
         note_requests();
@@ -153,8 +153,8 @@ bool FrontConn::run(Next next, std::string_view& in) {
       note_requests();
       return flush();
     }
-    next = session_->on_granted(backend_->core(), worker_.output());
-    if (next == Next::need_input) next = session_->on_client(in, worker_.output());
+    next = session_->on_granted(backend_->core(), worker_.output(), worker_.now());
+    if (next == Next::need_input) next = session_->on_client(in, worker_.output(), worker_.now());
   }
 }
 
@@ -189,10 +189,15 @@ void FrontConn::on_granted(BackConn& backend) {
   adopt_pid();
   pool_->metrics->backends_assigned.add();
   pool_->metrics->wait_seconds.observe(worker_.now() - wait_started_);
+  go_on(session_->on_granted(backend.core(), worker_.output(), worker_.now()));
+}
+
+// Behind an event that is not the client's: what it has said before may come to its turn now. The
+// connection may end.
+void FrontConn::go_on(Next next) {
   std::string_view in = in_.view();
   const std::size_t before = in.size();
-  Next next = session_->on_granted(backend.core(), worker_.output());
-  if (next == Next::need_input) next = session_->on_client(in, worker_.output());
+  if (next == Next::need_input) next = session_->on_client(in, worker_.output(), worker_.now());
   if (!run(next, in)) return;
   in_.consume(before - in.size());
   update_interest();
@@ -200,13 +205,7 @@ void FrontConn::on_granted(BackConn& backend) {
 
 void FrontConn::on_acquire_failed(const wire::ErrorReport& report) {
   waiting_ = false;
-  std::string_view in = in_.view();
-  const std::size_t before = in.size();
-  Next next = session_->on_acquire_failed(report, worker_.output());
-  if (next == Next::need_input) next = session_->on_client(in, worker_.output());
-  if (!run(next, in)) return;
-  in_.consume(before - in.size());
-  update_interest();
+  go_on(session_->on_acquire_failed(report, worker_.output(), worker_.now()));
 }
 
 void FrontConn::on_wait_notice() {
@@ -215,7 +214,7 @@ void FrontConn::on_wait_notice() {
 }
 
 void FrontConn::on_backend_bytes(std::string_view& in) {
-  Next next = session_->on_server(in, worker_.output());
+  Next next = session_->on_server(in, worker_.output(), worker_.now());
   if (next == Next::need_input && session_->attached() && in_.empty()) {
     // The usual case: more to come, or a transaction that goes on.
     static_cast<void>(flush());
@@ -223,7 +222,7 @@ void FrontConn::on_backend_bytes(std::string_view& in) {
   }
   std::string_view input = in_.view();
   const std::size_t before = input.size();
-  if (next == Next::need_input) next = session_->on_client(input, worker_.output());
+  if (next == Next::need_input) next = session_->on_client(input, worker_.output(), worker_.now());
   if (!run(next, input)) return;
   in_.consume(before - input.size());
   if (before > 0) update_interest();
@@ -232,13 +231,7 @@ void FrontConn::on_backend_bytes(std::string_view& in) {
 void FrontConn::on_backend_lost(std::string_view cause) {
   worker_.metrics().backends_lost.add();
   backend_ = nullptr;
-  std::string_view in = in_.view();
-  const std::size_t before = in.size();
-  Next next = session_->on_backend_lost(cause, worker_.output());
-  if (next == Next::need_input) next = session_->on_client(in, worker_.output());
-  if (!run(next, in)) return;
-  in_.consume(before - in.size());
-  update_interest();
+  go_on(session_->on_backend_lost(cause, worker_.output(), worker_.now()));
 }
 
 // Sends what has gathered, in one burst for each side. False when the connection is gone.
@@ -276,6 +269,7 @@ bool FrontConn::flush() {
   }
   tally();
   out.clear();
+  if (session_) watch_deadline();
   if (client_lost) {
     destroy();
     return false;
@@ -365,11 +359,7 @@ bool FrontConn::finish() {
     static_cast<void>(session_->part());
     give_back();
   }
-  if (waiting_) {
-    pool_->pool.abandon(id_, worker_.now());
-    waiting_ = false;
-    worker_.touch(*pool_);
-  }
+  stop_waiting();
   in_.release();
   if (!lingering_) {
     lingering_ = true;
@@ -385,10 +375,7 @@ void FrontConn::destroy() {
     static_cast<void>(session_->part());
     give_back(!input_ended_);
   }
-  if (waiting_) {
-    pool_->pool.abandon(id_, worker_.now());
-    worker_.touch(*pool_);
-  }
+  stop_waiting();
   worker_.remove_client(id_);
 }
 
@@ -400,18 +387,10 @@ void FrontConn::drain() {
 }
 
 void FrontConn::cancel(const std::function<void()>& done) {
-  if (waiting_) {
-    pool_->pool.abandon(id_, worker_.now());
-    waiting_ = false;
-    worker_.touch(*pool_);
-    std::string_view in = in_.view();
-    const std::size_t before = in.size();
-    Next next = session_->on_cancel_while_waiting(worker_.output());
-    if (next == Next::need_input) next = session_->on_client(in, worker_.output());
-    if (run(next, in)) {
-      in_.consume(before - in.size());
-      update_interest();
-    }
+  if (waiting_ || (session_ && session_->pausing())) {
+    const Next next = session_->on_cancel_while_waiting(worker_.output(), worker_.now());
+    stop_waiting();
+    go_on(next);
     done();
     return;
   }
@@ -419,7 +398,30 @@ void FrontConn::cancel(const std::function<void()>& done) {
     done();  // what it meant has ended
     return;
   }
+  session_->on_cancel_sent();
   backend_->cancel(answered_, done);
+}
+
+// Out of the pool's queue.
+void FrontConn::stop_waiting() {
+  if (!waiting_) return;
+  pool_->pool.abandon(id_, worker_.now());
+  waiting_ = false;
+  worker_.touch(*pool_);
+}
+
+void FrontConn::on_session_deadline() {
+  session_deadline_ = never;
+  const Next next = session_->on_timer(worker_.output(), worker_.now());
+  if (waiting_ && session_->state() != session::SessionState::waiting) stop_waiting();
+  go_on(next);
+}
+
+// The worker's timer calls on_session_deadline.
+void FrontConn::watch_deadline() {
+  if (session_->deadline() == session_deadline_) return;
+  session_deadline_ = session_->deadline();
+  if (session_deadline_ != never) worker_.add_session_deadline(id_, session_deadline_);
 }
 
 }  // namespace dwspool::proxy

@@ -244,8 +244,8 @@ bool FrontConn::start_session() {
   const BackConn* next_backend = worker_.find_backend(last_backend_);
   key_ = worker_.hub().cancels.add({worker_.index(), id_},
                                    next_backend != nullptr ? next_backend->core().key.pid : 0);
-  session_ = std::make_unique<session::Session>(
-      pool_->sessions, worker_.next_session_number(),
+  session_ = std::make_unique<session::ReplayedSession>(
+      pool_->sessions, &pool_->replay, worker_.next_session_number(),
       worker_.settings().intern(startup_->settings().settings), key_);
   startup_.reset();
   worker_.metrics().logins_succeeded.add();

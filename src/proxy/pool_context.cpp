@@ -34,6 +34,22 @@ session::SessionConfig session_config(const config::PoolSettings& settings) {
   return config;
 }
 
+retry::ReplayOptions replay_options(const config::PoolSettings& settings) {
+  retry::ReplayOptions options;
+  options.level = settings.replay;
+  options.deadline = settings.replay_deadline;
+  options.attempts = settings.replay_attempts;
+  return options;
+}
+
+retry::ErrorTable error_table(const config::Cluster& cluster) {
+  std::vector<retry::RefusalRule> rules;
+  for (const config::Refusal& refusal : cluster.refusals) {
+    rules.push_back({refusal.sqlstate, refusal.text});
+  }
+  return retry::ErrorTable(std::move(rules));
+}
+
 }  // namespace
 
 std::optional<Route> make_route(const config::Config& config, const std::string& database,
@@ -84,7 +100,8 @@ PoolContext::PoolContext(Route pool_route, session::PreparedTable& statements,
                          session::Interner<session::ReportedSet>& reported)
     : route(std::move(pool_route)),
       pool(pool_options(route.settings)),
-      sessions{session_config(route.settings), statements, settings, reported, welcome} {}
+      sessions{session_config(route.settings), statements, settings, reported, welcome},
+      replay(replay_options(route.settings), error_table(*route.cluster)) {}
 
 void PoolContext::publish(std::size_t worker) {
   const auto show = [](metrics::Gauge& gauge, std::int64_t& shown, std::size_t value) {

@@ -99,6 +99,11 @@ void Worker::add_linger_deadline(ClientId id, TimePoint deadline) {
   arm(deadline);
 }
 
+void Worker::add_session_deadline(ClientId id, TimePoint deadline) {
+  session_deadlines_.push({deadline, id});
+  arm(deadline);
+}
+
 void Worker::add_backend_deadline(BackendId id, TimePoint deadline) {
   if (deadline == never) return;
   backend_deadlines_.push({deadline, id});
@@ -379,8 +384,9 @@ void Worker::send_cancel(BackendId backend, const net::Address& server,
       [this, backend, place, done = std::move(done)](bool sent, bool dealt_with) {
         const std::unique_ptr<CancelSender> finished = std::move(*place);
         cancels_.erase(place);
-        if (BackConn* connection = find_backend(backend))
+        if (BackConn* connection = find_backend(backend)) {
           connection->on_cancel_finished(dealt_with);
+        }
         done(sent);
         settle();
       });
@@ -411,6 +417,7 @@ void Worker::on_timer() {
   if (!lingers_.empty()) next = std::min(next, lingers_.front().first);
   if (!backend_deadlines_.empty()) next = std::min(next, backend_deadlines_.top().at);
   if (!refusals_.empty()) next = std::min(next, refusals_.top().at);
+  if (!session_deadlines_.empty()) next = std::min(next, session_deadlines_.top().at);
   for (const auto& [key, pool] : pools_) next = std::min(next, pool->pool.next_deadline());
   arm(next);
 }
@@ -437,6 +444,15 @@ void Worker::expire(TimePoint time) {
     backend_deadlines_.pop();
     BackConn* backend = find_backend(id);
     if (backend != nullptr && backend->deadline() <= time) backend->on_deadline();
+  }
+  while (!session_deadlines_.empty() && session_deadlines_.top().at <= time) {
+    const ClientId id = session_deadlines_.top().id;
+    session_deadlines_.pop();
+    FrontConn* client = find_client(id);
+    if (client != nullptr && client->logged_in() && !client->lingering() &&
+        client->session()->deadline() <= time) {
+      client->on_session_deadline();
+    }
   }
 }
 

@@ -35,4 +35,11 @@ wire::ErrorReport describe(Outcome outcome, std::string_view cause) {
   return report;
 }
 
+std::string said_by_server(const wire::ErrorFields& fields) {
+  std::string text = "The server said: ";
+  text.append(fields.message);
+  if (!fields.sqlstate.empty()) text.append(" (SQLSTATE ").append(fields.sqlstate).append(")");
+  return text;
+}
+
 }  // namespace dwspool::retry

@@ -127,14 +127,13 @@ std::string Session::statement_scope() const {
 
 void Session::parse_named(const wire::Frame& frame, const wire::ParseMessage& message,
                           Output& out) {
-  if (!statements_) statements_ = std::make_unique<ClientStatements>();
   const PreparedPtr statement =
       context_->statements.intern(statement_scope(), message.query, message.types,
                                   [this](std::string_view query) { return recognize(query); });
   note_effects(statement->effects, out);
   const bool failed =
       in_failed_transaction() && !statement->effects.has(sql::Effect::ends_transaction);
-  if (statements_->find(message.name) != nullptr) {
+  if (statements_ && statements_->find(message.name) != nullptr) {
     // The name is taken. The server itself shall say so, in the place where the error belongs.
     parse_to_be_refused(message, statement, out);
     return;
@@ -149,7 +148,7 @@ void Session::parse_named(const wire::Frame& frame, const wire::ParseMessage& me
     push(ReplyKind::parse, false, statement->id);
     return;
   }
-  statements_->set(message.name, statement);
+  statements().set(message.name, statement);
   if (held != nullptr) {
     ++out.statements_reused;
     push({.kind = ReplyKind::local_parse_complete, .named = true});
@@ -177,7 +176,7 @@ void Session::parse_to_be_refused(const wire::ParseMessage& message, const Prepa
   wire::append_parse(bytes, name, statement->query, message.types);
   out.to_server.copy(bytes);
   backend_->statements.expect_refusal(statement, name);
-  statements_->set_if_free(message.name, statement);
+  statements().set_if_free(message.name, statement);
   push({.kind = ReplyKind::parse, .named = true, .tag = statement->id});
 }
 

@@ -164,10 +164,9 @@ bool Session::ends_by_name(const wire::Frame& frame) const {
 bool Session::keep_statement(const wire::ParseMessage& message) {
   if (message.name.empty()) return true;
   if (context_->config.mode == PoolMode::session) return false;
-  if (!statements_) statements_ = std::make_unique<ClientStatements>();
-  if (statements_->find(message.name) != nullptr) return false;
+  if (statements_ && statements_->find(message.name) != nullptr) return false;
   const std::string scope = wanted_->empty() ? std::string() : session::statement_scope(*wanted_);
-  statements_->set(message.name, context_->statements.intern(
+  statements().set(message.name, context_->statements.intern(
                                      scope, message.query, message.types,
                                      [this](std::string_view query) { return recognize(query); }));
   statements_->settle();

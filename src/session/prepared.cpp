@@ -77,6 +77,7 @@ PreparedPtr ClientStatements::at(std::string_view name) const {
 }
 
 void ClientStatements::put(std::string_view name, PreparedPtr statement) {
+  if (journal_ != nullptr) journal_->emplace_back(name, at(name));
   const auto found = std::find_if(entries_.begin(), entries_.end(),
                                   [&](const auto& entry) { return entry.first == name; });
   if (found != entries_.end()) {
@@ -132,7 +133,23 @@ void ClientStatements::undo(std::size_t count) {
   if (count > 0) changes_.pop(count);
 }
 
+void ClientStatements::rewind() {
+  changes_.clear();
+  Journal* journal = journal_;
+  journal_ = nullptr;
+  for (auto entry = journal->rbegin(); entry != journal->rend(); ++entry) {
+    put(entry->first, std::move(entry->second));
+  }
+  journal->clear();
+  journal_ = journal;
+}
+
 void ClientStatements::clear_settled() {
+  if (journal_ != nullptr) {
+    for_each([&](std::string_view name, const PreparedPtr& statement) {
+      journal_->emplace_back(name, statement);
+    });
+  }
   entries_.clear();
   large_.clear();
   for (std::size_t i = 0; i < changes_.size(); ++i) {

@@ -32,7 +32,7 @@ constexpr bool streams(char type) {
 Next Session::on_server(std::string_view& in, Output& out) {
   server_wanted_ = 0;
   const bool was_syncing = state_ == SessionState::syncing;
-  while (!in.empty() && backend_ != nullptr) {
+  while (!in.empty() && backend_ != nullptr && !found_loss_) {
     if (server_stream_left_ > 0) {
       const std::size_t piece = std::min(server_stream_left_, in.size());
       if (!server_stream_own_) out.to_client.add(in.substr(0, piece));
@@ -44,8 +44,7 @@ Next Session::on_server(std::string_view& in, Output& out) {
     if (view.status == wire::FrameStatus::incomplete) break;
     if (view.status == wire::FrameStatus::bad ||
         (!streams(view.type) && view.total > whole_limit)) {
-      backend_->retire = true;
-      return on_backend_lost("the server sent a message that cannot be understood", out);
+      return find_loss("the server sent a message that cannot be understood", out);
     }
     if (view.status == wire::FrameStatus::partial) {
       if (view.total <= hold_limit || !streams(view.type)) {
@@ -66,7 +65,9 @@ Next Session::on_server(std::string_view& in, Output& out) {
     const Next next = on_server_frame(frame, out);
     if (next != Next::need_input) return next;
   }
-  if (state_ != SessionState::attached || backend_ == nullptr) return Next::need_input;
+  if (state_ != SessionState::attached || backend_ == nullptr || found_loss_) {
+    return Next::need_input;
+  }
   if (was_syncing) return Next::need_input;  // what the backend was wanted for comes now
   if (!in.empty() || client_stream_left_ > 0) return Next::need_input;
   if (draining_ && backend_->replies.quiet() && backend_->status == wire::TxStatus::idle) {
@@ -123,8 +124,7 @@ Next Session::on_server_frame(const wire::Frame& frame, Output& out) {
       // (doc/gaussdb-protocol.md).
       return Next::need_input;
     default:
-      backend_->retire = true;
-      return on_backend_lost("the server sent a message of an unknown type", out);
+      return find_loss("the server sent a message of an unknown type", out);
   }
 }
 
@@ -132,6 +132,14 @@ Next Session::on_server_frame(const wire::Frame& frame, Output& out) {
 void Session::settle(const Reply& reply) {
   if (settles_statement(reply)) backend_->statements.settle();
   if (reply.named && statements_) statements_->settle();
+}
+
+// What has been said so far is to go out before anybody decides.
+Next Session::find_loss(std::string_view cause, Output& out) {
+  backend_->retire = true;
+  if (mark_ == nullptr) return on_backend_lost(cause, out);
+  found_loss_ = std::make_unique<std::string>(cause);
+  return Next::need_input;
 }
 
 Next Session::on_error_response(const wire::Frame& frame, Output& out) {
@@ -146,9 +154,7 @@ Next Session::on_error_response(const wire::Frame& frame, Output& out) {
       state_ = SessionState::ended;
       return Next::close;
     }
-    std::string cause(fields.message);
-    if (!fields.sqlstate.empty()) cause.append(" (SQLSTATE ").append(fields.sqlstate).append(")");
-    return on_backend_lost("The server said: " + cause, out);
+    return find_loss(retry::said_by_server(fields), out);
   }
   if (state_ == SessionState::syncing) {
     failure_ = std::make_unique<wire::ErrorReport>();
@@ -259,15 +265,13 @@ Next Session::on_ready_for_query(const wire::Frame& frame, Output& out) {
   const std::optional<wire::TxStatus> status = wire::read_ready_for_query(frame.body());
   const bool own = replies.head_is_own();
   if (!status || !replies.on_ready()) {
-    backend_->retire = true;
-    return on_backend_lost("the server answered what nobody had asked", out);
+    return find_loss("the server answered what nobody had asked", out);
   }
   backend_->status = *status;
   if (own) {
     if (state_ != SessionState::syncing || --sync_pending_ > 0) return Next::need_input;
     if (*status != wire::TxStatus::idle) {
-      backend_->retire = true;
-      return on_backend_lost("the server is in a transaction that nobody has begun", out);
+      return find_loss("the server is in a transaction that nobody has begun", out);
     }
     return finish_sync(out);
   }
@@ -366,8 +370,7 @@ void Session::forget_statements() {
 Next Session::on_parameter_status(const wire::Frame& frame, Output& out) {
   const std::optional<wire::ParameterStatus> status = wire::read_parameter_status(frame.body());
   if (!status) {
-    backend_->retire = true;
-    return on_backend_lost("the server sent a malformed ParameterStatus", out);
+    return find_loss("the server sent a malformed ParameterStatus", out);
   }
   ReportedSet reported = *backend_->reported;
   reported.set(status->name, status->value);

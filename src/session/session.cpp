@@ -257,7 +257,9 @@ Backend* Session::part() {
 
 Next Session::on_backend_lost(std::string_view cause, Output& out) {
   Backend& lost = *backend_;
+  const retry::LostWork work = lost_work();
   backend_ = nullptr;
+  found_loss_.reset();
   if (state_ == SessionState::syncing && ready_held_) {
     // DISCARD ALL was done; what is left of it comes with the next backend.
     ready_held_ = false;
@@ -286,8 +288,8 @@ Next Session::on_backend_lost(std::string_view cause, Output& out) {
   server_stream_left_ = 0;
   state_ = SessionState::idle;
 
-  const bool in_transaction = begin_sent_ || lost.status != wire::TxStatus::idle || begin_failed_;
-  const retry::Outcome outcome = retry::judge({work_sent_, in_transaction, may_have_committed_});
+  const bool in_transaction = work.in_transaction;
+  const retry::Outcome outcome = retry::judge(work);
   const bool stateful = context_->config.mode == PoolMode::session || pins_ != 0;
   wire::ErrorReport report = retry::describe(outcome, cause);
   if (stateful && outcome != retry::Outcome::in_doubt) report = session_lost_report(cause);
@@ -307,14 +309,7 @@ Next Session::on_backend_lost(std::string_view cause, Output& out) {
   drop_unnamed();
   if (statements_) statements_->undo_all();
 
-  for (std::size_t i = 0; i < owed; ++i) {
-    if (!(i == 0 && request_failed_)) send_error(report, out);
-    send_ready(client_status(), out);
-  }
-  if (unsynced) {
-    if (owed > 0 || !request_failed_) send_error(report, out);
-    skip_to_sync_ = true;
-  }
+  answer_open(owed, unsynced, request_failed_, report, out);
   request_failed_ = false;
   if (owed == 0 && !unsynced && (transaction_goes_on || stateful)) {
     // Nobody asks at the moment; the next request gets the answer.
@@ -322,6 +317,19 @@ Next Session::on_backend_lost(std::string_view cause, Output& out) {
   }
   if (draining_ && !failure_) return drain(out);
   return Next::need_input;
+}
+
+// The one error, for each request that was under way.
+void Session::answer_open(std::size_t owed, bool unsynced, bool error_told,
+                          const wire::ErrorReport& report, Output& out) {
+  for (std::size_t i = 0; i < owed; ++i) {
+    if (!(i == 0 && error_told)) send_error(report, out);
+    send_ready(client_status(), out);
+  }
+  if (unsynced) {
+    if (owed > 0 || !error_told) send_error(report, out);
+    skip_to_sync_ = true;
+  }
 }
 
 void Session::pin(std::uint32_t effects, Output& out) {
@@ -341,6 +349,7 @@ std::uint64_t Session::next_request() const {
 }
 
 void Session::drop_unnamed() {
+  save_unnamed();
   unnamed_.clear();
   unnamed_special_.reset();
   unnamed_effects_ = {};

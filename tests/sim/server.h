@@ -109,6 +109,7 @@ class ServerProcess final : public Endpoint {
   void commit(Then then);
   void after_commit();
   void complete(const Answer& answer);
+  void answer_catalog_question(std::string_view text);
   void next_statement();
   void error(std::string_view sqlstate, std::string_view text);
   void ready();

@@ -14,6 +14,7 @@ Shell::Shell(Context& context, Network& network, Cluster& cluster, const ShellOp
       options_(options),
       no_settings_(settings_.intern(session::SettingSet{})),
       sessions_{options.sessions, statements_, settings_, reported_, welcome_},
+      replay_(options.replay, retry::ErrorTable()),
       pool_(options.pool),
       rotation_(cluster.size()),
       slots_(ledger_.account("pool", options.pool_size, options.reserve_size)),
@@ -148,7 +149,7 @@ void Shell::collect_connecting(std::vector<std::function<void()>>& events, bool 
 
 TimePoint Shell::next_deadline() {
   TimePoint next = pool_.next_deadline();
-  clients_.for_each([&](Front& client) { next = std::min(next, client.linger_ends()); });
+  clients_.for_each([&](Front& client) { next = std::min(next, client.deadline()); });
   backends_.for_each([&](Back& back) { next = std::min(next, back.deadline()); });
   for (const auto& cancel : cancel_conns_) {
     if (!cancel->finished()) next = std::min(next, cancel->deadline());
@@ -159,7 +160,12 @@ TimePoint Shell::next_deadline() {
 void Shell::on_timer() {
   const TimePoint now = context_.now;
   clients_.for_each([&](Front& client) {
-    if (client.linger_ends() <= now) client.destroy();
+    if (client.deadline() > now) return;
+    if (client.linger_ends() <= now) {
+      client.destroy();
+    } else {
+      client.on_session_deadline();
+    }
   });
   backends_.for_each([&](Back& back) {
     if (back.deadline() <= now) back.on_deadline();

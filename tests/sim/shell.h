@@ -27,7 +27,7 @@
 #include "dwspool/pool/rotation.h"
 
 #include "dwspool/session/cleaner.h"
-#include "dwspool/session/session.h"
+#include "dwspool/session/replayed_session.h"
 #include "dwspool/session/startup_flow.h"
 
 #include "dwspool/proxy/cancel_registry.h"
@@ -44,6 +44,7 @@ class Shell;
 
 struct ShellOptions {
   session::SessionConfig sessions;
+  retry::ReplayOptions replay;
   pool::PoolOptions pool;
   std::uint32_t pool_size = 2;
   std::uint32_t reserve_size = 0;
@@ -62,16 +63,21 @@ class Front final : public Endpoint {
   void on_wait_notice();
   void on_backend_bytes(std::string_view& in);
   void on_backend_lost(std::string_view cause);
+  void on_session_deadline();
   void drain();
   void cancel(const std::function<void()>& done);
   void destroy();
 
   ClientId id() const { return id_; }
-  const session::Session* session() const { return session_.get(); }
+  const session::ReplayedSession* session() const { return session_.get(); }
   Back* backend() const { return backend_; }
   bool waiting() const { return waiting_; }
   TimePoint wait_started() const { return wait_started_; }
   TimePoint linger_ends() const { return linger_ends_; }
+  TimePoint deadline() const {
+    if (lingering_) return linger_ends_;
+    return session_ ? session_->deadline() : never;
+  }
   const Plug& plug() const { return plug_; }
 
  private:
@@ -87,13 +93,14 @@ class Front final : public Endpoint {
   bool finish();
   void give_back(bool abandoned);
   bool said_goodbye() const;
+  void stop_waiting();
   void adopt_pid();
 
   Shell& shell_;
   ClientId id_;
   Plug plug_;
   std::unique_ptr<session::StartupFlow> startup_;
-  std::unique_ptr<session::Session> session_;
+  std::unique_ptr<session::ReplayedSession> session_;
   Back* backend_ = nullptr;
   BackendId last_backend_;
   wire::KeyData key_;
@@ -273,6 +280,7 @@ class Shell {
   session::SettingsPtr no_settings_;
   session::WelcomeCache welcome_;
   session::SessionContext sessions_;
+  session::ReplayContext replay_;
   session::Output output_;
   pool::Pool pool_;
   pool::Rotation rotation_;

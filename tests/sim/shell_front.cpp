@@ -60,7 +60,7 @@ bool Front::process(std::string_view& in) {
     in = {};
     return true;
   }
-  return run(session_->on_client(in, shell_.output_), in);
+  return run(session_->on_client(in, shell_.output_, shell_.context_.now), in);
 }
 
 bool Front::process_startup(std::string_view& in) {
@@ -99,8 +99,8 @@ bool Front::start_session() {
   last_backend_ = shell_.pool_.first_idle();
   const Back* next = shell_.find_backend(last_backend_);
   key_ = shell_.cancels_.add({0, id_}, next != nullptr ? next->core().key.pid : 0);
-  session_ = std::make_unique<session::Session>(
-      shell_.sessions_, ++shell_.last_session_,
+  session_ = std::make_unique<session::ReplayedSession>(
+      shell_.sessions_, &shell_.replay_, ++shell_.last_session_,
       shell_.settings_.intern(startup_->settings().settings), key_);
   startup_.reset();
   std::string_view nothing;
@@ -120,12 +120,13 @@ bool Front::run(Next next, std::string_view& in) {
       if (!flush()) return false;
       if (next != Next::release) backend_->core().retire = true;
       give_back(false);
-      if (next == Next::release) next = session_->on_client(in, shell_.output_);
+      if (next == Next::release)
+        next = session_->on_client(in, shell_.output_, shell_.context_.now);
       continue;
     }
     switch (next) {
       case Next::release:
-        next = session_->on_client(in, shell_.output_);
+        next = session_->on_client(in, shell_.output_, shell_.context_.now);
         continue;
       case Next::need_input:
         return flush();
@@ -136,8 +137,9 @@ bool Front::run(Next next, std::string_view& in) {
         break;
     }
     if (!acquire()) return flush();
-    next = session_->on_granted(backend_->core(), shell_.output_);
-    if (next == Next::need_input) next = session_->on_client(in, shell_.output_);
+    next = session_->on_granted(backend_->core(), shell_.output_, shell_.context_.now);
+    if (next == Next::need_input)
+      next = session_->on_client(in, shell_.output_, shell_.context_.now);
   }
 }
 
@@ -146,7 +148,7 @@ void Front::go_on(Next next) {
   const ClientId id = id_;
   const std::string input(in_.view());
   std::string_view in = input;
-  if (next == Next::need_input) next = session_->on_client(in, shell_.output_);
+  if (next == Next::need_input) next = session_->on_client(in, shell_.output_, shell_.context_.now);
   if (!run(next, in) || shell.find_client(id) != this) return;
   in_.consume(input.size() - in.size());
 }
@@ -210,12 +212,12 @@ void Front::on_granted(Back& backend) {
     return;
   }
   lend(backend);
-  go_on(session_->on_granted(backend.core(), shell_.output_));
+  go_on(session_->on_granted(backend.core(), shell_.output_, shell_.context_.now));
 }
 
 void Front::on_acquire_failed(const wire::ErrorReport& report) {
   waiting_ = false;
-  go_on(session_->on_acquire_failed(report, shell_.output_));
+  go_on(session_->on_acquire_failed(report, shell_.output_, shell_.context_.now));
 }
 
 void Front::on_wait_notice() {
@@ -224,12 +226,12 @@ void Front::on_wait_notice() {
 }
 
 void Front::on_backend_bytes(std::string_view& in) {
-  go_on(session_->on_server(in, shell_.output_));
+  go_on(session_->on_server(in, shell_.output_, shell_.context_.now));
 }
 
 void Front::on_backend_lost(std::string_view cause) {
   backend_ = nullptr;
-  go_on(session_->on_backend_lost(cause, shell_.output_));
+  go_on(session_->on_backend_lost(cause, shell_.output_, shell_.context_.now));
 }
 
 bool Front::flush() {
@@ -261,10 +263,7 @@ bool Front::finish() {
     static_cast<void>(session_->part());
     give_back(false);
   }
-  if (waiting_) {
-    shell_.pool_.abandon(id_, shell_.context_.now);
-    waiting_ = false;
-  }
+  stop_waiting();
   in_.release();
   lingering_ = true;
   linger_ends_ = shell_.context_.now + linger_time;
@@ -283,8 +282,7 @@ void Front::destroy() {
     static_cast<void>(session_->part());
     give_back(!input_ended_);
   }
-  if (waiting_) shell_.pool_.abandon(id_, shell_.context_.now);
-  waiting_ = false;
+  stop_waiting();
   plug_.close();
   shell_.remove_client(id_);
 }
@@ -297,10 +295,10 @@ void Front::drain() {
 }
 
 void Front::cancel(const std::function<void()>& done) {
-  if (waiting_) {
-    shell_.pool_.abandon(id_, shell_.context_.now);
-    waiting_ = false;
-    go_on(session_->on_cancel_while_waiting(shell_.output_));
+  if (waiting_ || (session_ && session_->pausing())) {
+    const Next next = session_->on_cancel_while_waiting(shell_.output_, shell_.context_.now);
+    stop_waiting();
+    go_on(next);
     done();
     return;
   }
@@ -319,7 +317,19 @@ void Front::cancel(const std::function<void()>& done) {
     done();
     return;
   }
+  session_->on_cancel_sent();
   target->cancel(answered_, done);
+}
+
+void Front::stop_waiting() {
+  if (waiting_) shell_.pool_.abandon(id_, shell_.context_.now);
+  waiting_ = false;
+}
+
+void Front::on_session_deadline() {
+  const Next next = session_->on_timer(shell_.output_, shell_.context_.now);
+  if (waiting_ && session_->state() != session::SessionState::waiting) stop_waiting();
+  go_on(next);
 }
 
 }  // namespace dwspool::sim

@@ -75,6 +75,13 @@ void World::configure() {
   shell_options_.pool.server_idle_timeout = seconds(random.below(4) * 5);
   shell_options_.pool.server_lifetime = seconds(random.below(3) * 20);
   shell_options_.connect_timeout = seconds(5);
+  retry::ReplayOptions& replay = shell_options_.replay;
+  replay.level = random.chance(40)   ? ReplayLevel::off
+                 : random.chance(30) ? ReplayLevel::statement
+                                     : ReplayLevel::transaction;
+  replay.deadline = seconds(random.between(1, 20));
+  replay.attempts = static_cast<std::uint32_t>(random.between(1, 5));
+  replay.hold_bytes = random.chance(50) ? 64 : 65536;
   weights_.cancels = random.chance(40) ? 100 : 0;
   weights_.clock = random.chance(50) ? 150 : 20;
   weights_.faults =

@@ -41,11 +41,27 @@ class GatherList {
   std::size_t size() const { return total_; }
   const std::vector<Slice>& slices() const { return slices_; }
 
+  // Takes back what was added last: `size` bytes stay. What was taken back stays readable until
+  // clear(), so that parts of it can be added again.
+  void truncate(std::size_t size);
+  // Calls `visit` with each piece, in order, of what stands behind the first `from` bytes.
+  template <class Visit>
+  void for_each_from(std::size_t from, Visit&& visit) const {
+    for (const Slice& slice : slices_) {
+      if (from >= slice.size) {
+        from -= slice.size;
+        continue;
+      }
+      visit(std::string_view(slice.data + from, slice.size - from));
+      from = 0;
+    }
+  }
+
   // All pieces as one string; for tests and for the rare path that must keep them.
   std::string flatten() const;
 
   void clear() {
-    if (slices_.empty()) return;
+    if (slices_.empty() && arena_used_ == 0) return;
     slices_.clear();
     total_ = 0;
     arena_used_ = 0;

@@ -13,6 +13,7 @@
 
 #include "dwspool/base/log.h"
 #include "dwspool/base/pool_mode.h"
+#include "dwspool/base/replay_level.h"
 #include "dwspool/base/secret.h"
 #include "dwspool/base/time.h"
 #include "dwspool/base/tls_mode.h"
@@ -65,6 +66,14 @@ struct Coordinator {
   friend bool operator==(const Coordinator&, const Coordinator&) = default;
 };
 
+// An error by which a coordinator says that a statement was refused before it ran, besides those
+// that are known: this SQLSTATE, with this text somewhere in its message.
+struct Refusal {
+  std::string sqlstate;
+  std::string text;
+  friend bool operator==(const Refusal&, const Refusal&) = default;
+};
+
 struct Cluster {
   std::string name;
   std::vector<Coordinator> coordinators;                // not empty
@@ -73,6 +82,7 @@ struct Cluster {
   KeepAlive keepalive{std::chrono::seconds{5}, std::chrono::seconds{2}, 3};
   std::uint32_t max_pbkdf2_iterations = 1000000;
   ServerTls tls;
+  std::vector<Refusal> refusals;  // replay.refusals
   // From `conninfo:`; used by databases and users that name none of their own.
   std::string database;
   std::string user;
@@ -93,6 +103,9 @@ struct PoolOptions {
   std::optional<Duration> server_lifetime;
   std::optional<bool> defer_begin;
   std::optional<std::uint32_t> max_prepared_statements;
+  std::optional<ReplayLevel> replay;
+  std::optional<Duration> replay_deadline;
+  std::optional<std::uint32_t> replay_attempts;
   friend bool operator==(const PoolOptions&, const PoolOptions&) = default;
 };
 
@@ -109,6 +122,9 @@ struct PoolSettings {
   Duration server_lifetime = std::chrono::hours{1};        // 0: no limit
   bool defer_begin = true;
   std::uint32_t max_prepared_statements = 200;
+  ReplayLevel replay = ReplayLevel::transaction;
+  Duration replay_deadline{};  // 0: 60 s, or 150 s in front of DWS
+  std::uint32_t replay_attempts = 5;
 };
 
 // What clients may ask for by name; "*" stands for every name that has no entry.

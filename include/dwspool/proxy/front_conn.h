@@ -13,7 +13,7 @@
 #include "dwspool/base/ids.h"
 #include "dwspool/base/time.h"
 
-#include "dwspool/session/session.h"
+#include "dwspool/session/replayed_session.h"
 #include "dwspool/session/startup_flow.h"
 
 #include "dwspool/net/address.h"
@@ -52,6 +52,7 @@ class FrontConn final : public net::Socket::Handler {
   void on_password_checked(bool right);
   // The time is up that a refusal takes.
   void on_refusal_due();
+  void on_session_deadline();
   // Somebody asks to cancel what this client runs. `done` is called when that has been seen to.
   void cancel(const std::function<void()>& done);
   // Ends the connection now. Destroys *this.
@@ -62,7 +63,7 @@ class FrontConn final : public net::Socket::Handler {
   ClientId id() const { return id_; }
   bool logged_in() const { return session_ != nullptr; }
   bool lingering() const { return lingering_; }
-  const session::Session* session() const { return session_.get(); }
+  const session::ReplayedSession* session() const { return session_.get(); }
   BackConn* backend() const { return backend_; }
   PoolContext* pool() const { return pool_; }
   const net::Address& peer() const { return peer_; }
@@ -89,6 +90,10 @@ class FrontConn final : public net::Socket::Handler {
   void adopt_pid();
   bool run(session::Next next, std::string_view& in);
   bool acquire();
+  void go_on(session::Next next);
+  void stop_waiting();
+  void watch_deadline();
+  void report_replays();
   bool flush();
   bool send_to_client();
   bool finish();
@@ -109,7 +114,8 @@ class FrontConn final : public net::Socket::Handler {
   TimePoint transaction_started_;
   std::uint64_t answered_ = 0;  // requests
   std::unique_ptr<session::StartupFlow> startup_;
-  std::unique_ptr<session::Session> session_;
+  std::unique_ptr<session::ReplayedSession> session_;
+  TimePoint session_deadline_ = never;  // the one that the worker knows of
   PoolContext* pool_ = nullptr;
   BackConn* backend_ = nullptr;
   BackendId last_backend_;

@@ -13,7 +13,7 @@
 #include "dwspool/metrics/registry.h"
 #include "dwspool/pool/pool.h"
 
-#include "dwspool/session/session.h"
+#include "dwspool/session/replayed_session.h"
 
 #include "dwspool/proxy/slot_ledger.h"
 
@@ -49,6 +49,7 @@ struct PoolContext {
   pool::Pool pool;
   session::WelcomeCache welcome;
   session::SessionContext sessions;
+  session::ReplayContext replay;
   std::shared_ptr<SlotAccount> slots;
   std::shared_ptr<metrics::PoolBlock> metrics;
   // Why the last backend could not be opened; for the DETAIL of those who wait in vain.

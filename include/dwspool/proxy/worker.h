@@ -101,6 +101,7 @@ class Worker {
   void add_login_deadline(ClientId id, TimePoint deadline);
   void add_linger_deadline(ClientId id, TimePoint deadline);
   void add_backend_deadline(BackendId id, TimePoint deadline);
+  void add_session_deadline(ClientId id, TimePoint deadline);
   // PBKDF2 in the thread pool; BackConn::on_derived is called when it is done.
   void derive_in_background(BackendId id, const login::Derivation& work);
   // FrontConn::on_password_checked is called when it is done.
@@ -165,6 +166,7 @@ class Worker {
   };
   std::priority_queue<Deadline<BackendId>> backend_deadlines_;
   std::priority_queue<Deadline<ClientId>> refusals_;
+  std::priority_queue<Deadline<ClientId>> session_deadlines_;
   TimePoint next_housekeeping_ = never;
   bool draining_ = false;
   std::function<void()> drained_;

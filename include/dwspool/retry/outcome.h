@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
 #include <string_view>
 
 #include "dwspool/wire/messages.h"
@@ -26,5 +27,8 @@ Outcome judge(const LostWork& work);
 // The one error for it (doc/errors.md): 08006 when nothing was committed for sure, 08007 when
 // that cannot be known. `cause` is what happened, for the DETAIL.
 wire::ErrorReport describe(Outcome outcome, std::string_view cause);
+
+// "The server said: ...", for a DETAIL.
+std::string said_by_server(const wire::ErrorFields& fields);
 
 }  // namespace dwspool::retry

@@ -2,11 +2,29 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
 #include <string_view>
+#include <vector>
 
 #include "dwspool/base/gather_list.h"
+#include "dwspool/base/time.h"
+
+#include "dwspool/retry/decision.h"
 
 namespace dwspool::session {
+
+// A failure that was made good, or not: for a log line and the metrics.
+struct ReplayNote {
+  retry::Failure failure = retry::Failure::in_doubt;
+  // "masked": the client saw nothing but the time. "refused": it was not tried, see `why`.
+  // Else what it came to: "mismatch", "deadline", "attempts", "canceled", "not_read", "no_backend".
+  std::string_view result;
+  retry::Refusal why = retry::Refusal::none;
+  std::uint32_t losses = 0;
+  std::uint32_t refusals = 0;
+  Duration took{};
+  std::string cause;
+};
 
 // The bytes go out in this order, in one gathered send per direction. They may point into the
 // input of the same step: send or copy them before that changes.
@@ -23,6 +41,8 @@ struct Output {
   std::uint32_t statements_reused = 0;  // Parse messages that the backend had seen before
   char error_class[2] = {0, 0};         // NOLINT: SQLSTATE class of the last error sent, if any
   std::uint32_t errors = 0;
+  std::vector<ReplayNote> replays;
+  retry::Refusal unprotected = retry::Refusal::none;  // why what goes on is not kept for replay
 
   void note_error(std::string_view sqlstate) {
     ++errors;
@@ -37,6 +57,8 @@ struct Output {
     to_server.clear();
     queries = transactions = pins = statements_parsed = statements_reused = errors = 0;
     error_class[0] = error_class[1] = '\0';
+    if (!replays.empty()) replays.clear();
+    unprotected = retry::Refusal::none;
   }
 };
 

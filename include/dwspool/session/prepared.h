@@ -119,6 +119,13 @@ class ClientStatements {
   // All names go, but for those of changes that are not settled yet.
   void clear_settled();
 
+  // From now on what a name stood for is written down in `journal` before that changes, until
+  // another journal is given, or null. It outlives this object, or its use here.
+  using Journal = std::vector<std::pair<std::string, PreparedPtr>>;
+  void keep_journal(Journal* journal) { journal_ = journal; }
+  // Every name stands for what it stood for when the journal was begun; nothing is unsettled.
+  void rewind();
+
   std::size_t size() const { return entries_.size() + large_.size(); }
 
   template <class Visit>
@@ -141,6 +148,7 @@ class ClientStatements {
   std::vector<std::pair<std::string, PreparedPtr>> entries_;
   StringMap<PreparedPtr> large_;
   Fifo<Change> changes_;
+  Journal* journal_ = nullptr;
 };
 
 // What one backend holds, by statement and by name, least recently used first out. Changes are

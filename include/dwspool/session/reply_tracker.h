@@ -94,6 +94,8 @@ class ReplyTracker {
   bool unsynced() const { return unsynced_; }
   bool skipping() const { return skipping_; }
   bool copy_in() const { return copy_in_; }
+  // One of the extended protocol: which Sync is answered depends on when it arrives.
+  bool copy_in_by_execute() const { return copy_in_ && copy_by_execute_; }
   // Whether the state of a COPY cannot be told for sure any more; the backend must not be lent
   // again.
   bool in_doubt() const { return in_doubt_; }

@@ -72,6 +72,26 @@ struct SessionContext {
   WelcomeCache& welcome;
 };
 
+// What a session was when it was last at rest, so that it can be that again and what its client
+// has said since can be said once more (ReplayedSession). Kept in change only: taking a mark
+// copies two pointers.
+struct SessionMark {
+  SettingsPtr wanted;
+  ClientStatements::Journal statements;
+  bool unnamed_saved = false;
+  std::string unnamed;
+  SpecialPtr unnamed_special;
+  sql::Effects unnamed_effects;
+};
+
+// What a client waits for when a transaction is given up: see Session::give_up.
+struct OpenRequests {
+  std::size_t owed = 0;      // ReadyForQuery
+  bool unsynced = false;     // messages of the extended protocol without a Sync
+  bool error_told = false;   // the first of them has had its ErrorResponse already
+  bool transaction = false;  // the client believes in an open transaction
+};
+
 class Session {
  public:
   // `number` is unique among all sessions of the process, and not 0. `startup` are the settings
@@ -116,6 +136,34 @@ class Session {
   // left to do with it; null when there is none.
   Backend* part();
 
+  // --- For running again what was lost (ReplayedSession) ---
+
+  // Nothing is asked, owed or open: what comes next begins something new.
+  bool at_rest() const;
+  // Null ends it. Precondition: at_rest(). The mark outlives its use here.
+  void keep_mark(SessionMark* mark);
+  // Goes back to the mark, which stays. The backend must have been left before (part(), or it is
+  // lost); what the client was told of the server's parameters stays as well.
+  void rewind();
+  // The client is told that what it waits for has failed. `statements`: the names that it knows
+  // (see statements()); precondition: rewind() before.
+  void give_up(const OpenRequests& open, const wire::ErrorReport& report,
+               std::unique_ptr<ClientStatements> statements, Output& out);
+  // What can be said about what was sent to the backend, were it lost now. Precondition:
+  // attached().
+  retry::LostWork lost_work() const;
+  // The names that are settled: what of them stands whatever becomes of the transaction.
+  std::unique_ptr<ClientStatements> settled_statements() const;
+  // The text that was prepared under this name; null when there is none that is known.
+  const PreparedStatement* statement(std::string_view name) const;
+  // With a mark, a loss that the session itself finds (a FATAL, a stream out of step) is not told
+  // to the client at once: here is the cause, and on_backend_lost is still to be called, or
+  // part() and rewind(). Null when there is none.
+  const std::string* found_loss() const { return found_loss_.get(); }
+  bool streams_to_client() const { return server_stream_left_ > 0 && !server_stream_own_; }
+  const ReportedPtr& told() const { return told_; }
+  const SessionConfig& config() const { return context_->config; }
+
   SessionState state() const { return state_; }
   bool attached() const { return backend_ != nullptr; }
   // Whether the backend works for this client at the moment, so that a cancel has a target.
@@ -128,6 +176,7 @@ class Session {
   std::size_t client_bytes_wanted() const { return client_wanted_; }
   std::size_t server_bytes_wanted() const { return server_wanted_; }
   const SettingsPtr& wanted_settings() const { return wanted_; }
+  const Backend* backend() const { return backend_; }
 
  private:
   // Portals of special statements, and what will be refused.
@@ -138,7 +187,7 @@ class Session {
     Fifo<std::string> refused;
   };
 
-  // session.cpp: life cycle
+  // session.cpp, rewinding.cpp: life cycle
   Next begin_sync(Output& out);
   Next finish_sync(Output& out);
   Next finish_attach(Output& out);
@@ -147,6 +196,8 @@ class Session {
   bool can_release() const;
   Next fail_request(const wire::ErrorReport& report, Output& out);
   Next fatal(const wire::ErrorReport& report, Output& out);
+  void answer_open(std::size_t owed, bool unsynced, bool error_told,
+                   const wire::ErrorReport& report, Output& out);
   Next protocol_violation(std::string_view what, Output& out);
   void set_told(ReportedPtr reported);
   void pin(std::uint32_t effects, Output& out);
@@ -166,6 +217,8 @@ class Session {
   void send_change(SettingChange change);
   std::uint64_t next_request() const;
   void drop_unnamed();
+  void save_unnamed();
+  ClientStatements& statements();
   std::uint64_t substitute_reset(const sql::Statement& statement, std::string& sql) const;
   void flush_deferred_begin(bool simple_follows, Output& out);
   bool waits_for_answer() const;
@@ -215,6 +268,7 @@ class Session {
   // server_messages.cpp: from the backend
   Next on_server_frame(const wire::Frame& frame, Output& out);
   Next on_error_response(const wire::Frame& frame, Output& out);
+  Next find_loss(std::string_view cause, Output& out);
   Next on_ready_for_query(const wire::Frame& frame, Output& out);
   Next on_parameter_status(const wire::Frame& frame, Output& out);
   void watch_command(std::string_view tag);
@@ -275,6 +329,8 @@ class Session {
   sql::Effects unnamed_effects_;
   ReportedPtr reported_mark_;  // the backend's report when this session's changes began
   std::unique_ptr<wire::ErrorReport> failure_;  // answers the next request
+  SessionMark* mark_ = nullptr;
+  std::unique_ptr<std::string> found_loss_;
   std::unique_ptr<ClientStatements> statements_;
   std::unique_ptr<SettingChanges> setting_changes_;
   std::unique_ptr<Specials> specials_;

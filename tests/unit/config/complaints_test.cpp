@@ -242,6 +242,42 @@ TEST_CASE("clusters") {
   });
 }
 
+TEST_CASE("refusals of a cluster") {
+  const auto with_refusal = [](const std::string& text) {
+    return with_cluster("{coordinators: [cn1], replay: {refusals: [" + text + "]}}");
+  };
+  const std::string code =
+      "1: clusters.main.replay.refusals[0].sqlstate: expected the SQLSTATE of an error: five "
+      "digits or capital letters, as \"08006\"";
+  const std::string size =
+      "1: clusters.main.replay.refusals[0].text: expected 8 to 200 bytes that only this error has "
+      "in its message";
+  const std::string commit =
+      "1: clusters.main.replay.refusals[0].text: an error about a COMMIT does not say that nothing "
+      "has run; take another";
+  check_all({
+      {with_cluster("{coordinators: [cn1], replay: {refusals: []}}"), ""},
+      {with_cluster("{coordinators: [cn1], replay:}"), ""},
+      {with_refusal("{sqlstate: 53200, text: no node is left}"), ""},
+      {with_refusal("{sqlstate: \"8006\", text: no node is left}"), code},
+      {with_refusal("{sqlstate: yy001, text: no node is left}"), code},
+      {with_refusal("{sqlstate: \"00000\", text: no node is left}"), code},
+      {with_refusal("{text: no node is left}"), code},
+      {with_refusal("{sqlstate: YY001, text: short}"), size},
+      {with_refusal("{sqlstate: YY001}"), size},
+      {with_refusal("{sqlstate: YY001, text: " + std::string(201, 'x') + "}"), size},
+      {with_refusal("{sqlstate: YY001, text: failed to send Commit}"), commit},
+      {with_refusal("{sqlstate: YY001, text: no node is left, kind: x}"),
+       "1: clusters.main.replay.refusals[0].kind: unknown key"},
+      {with_refusal("cn1"),
+       "1: clusters.main.replay.refusals[0]: expected keys with values, found a text"},
+      {with_cluster("{coordinators: [cn1], replay: {refusals: YY001}}"),
+       "1: clusters.main.replay.refusals: expected a list, found a text"},
+      {with_cluster("{coordinators: [cn1], replay: {refusal: []}}"),
+       "1: clusters.main.replay.refusal: unknown key; did you mean 'refusals'?"},
+  });
+}
+
 TEST_CASE("databases") {
   const std::string two =
       "clusters: {main: {coordinators: [cn1]}, other: {coordinators: [cn1]}}\n"

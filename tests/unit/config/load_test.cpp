@@ -108,7 +108,9 @@ TEST_CASE("every key of a cluster") {
   const Config config = loaded(
       with_cluster("{coordinators: [cn1, \"cn2:8001\", \"[::1]:8002\", \"/run/pg:5432\", /run/pg], "
                    "dialect: dws, connect_timeout: 3s, tcp_keepalive: {idle: 7s}, "
-                   "max_pbkdf2_iterations: 20000, database: db, user: pool, password: pw}"));
+                   "max_pbkdf2_iterations: 20000, database: db, user: pool, password: pw, "
+                   "replay: {refusals: [{sqlstate: 08006, text: no nodes}, {text: nodes gone, "
+                   "sqlstate: \"YY001\"}, {sqlstate: \"08006\", text: no nodes}]}}"));
   const Cluster& cluster = config.clusters[0];
   std::string labels;
   for (const Coordinator& coordinator : cluster.coordinators) labels += coordinator.label() + ' ';
@@ -119,6 +121,7 @@ TEST_CASE("every key of a cluster") {
   CHECK(cluster.keepalive.idle == 7s);
   CHECK(cluster.keepalive.interval == 2s);
   CHECK(cluster.max_pbkdf2_iterations == 20000);
+  CHECK(cluster.refusals == std::vector<Refusal>{{"08006", "no nodes"}, {"YY001", "nodes gone"}});
   CHECK(cluster.database == "db");
   CHECK(cluster.user == "pool");
   CHECK(cluster.password.reveal() == "pw");
@@ -247,6 +250,9 @@ TEST_CASE("the nearest knob wins") {
       "  server_lifetime: 1s\n"
       "  defer_begin: false\n"
       "  max_prepared_statements: 1\n"
+      "  replay: off\n"
+      "  replay_deadline: 30s\n"
+      "  replay_attempts: 2\n"
       "databases:\n"
       "  app: {pool_size: 2, queue_timeout: 2min, server_lifetime: 2s, defer_begin: true}\n"
       "users:\n"
@@ -265,6 +271,9 @@ TEST_CASE("the nearest knob wins") {
   CHECK(bare.server_lifetime == 1s);
   CHECK_FALSE(bare.defer_begin);
   CHECK(bare.max_prepared_statements == 1);
+  CHECK(bare.replay == ReplayLevel::off);
+  CHECK(bare.replay_deadline == 30s);
+  CHECK(bare.replay_attempts == 2);
   const PoolSettings eve = config.pool_settings(app, config.find_user("eve"));
   CHECK(eve.size == 2);
   CHECK(eve.queue_timeout == 2min);

@@ -73,7 +73,9 @@ bool same_settings(const PoolSettings& a, const PoolSettings& b) {
          a.reserve_size == b.reserve_size && a.reserve_timeout == b.reserve_timeout &&
          a.queue_timeout == b.queue_timeout && a.queue_notice == b.queue_notice &&
          a.server_idle_timeout == b.server_idle_timeout && a.server_lifetime == b.server_lifetime &&
-         a.defer_begin == b.defer_begin && a.max_prepared_statements == b.max_prepared_statements;
+         a.defer_begin == b.defer_begin && a.max_prepared_statements == b.max_prepared_statements &&
+         a.replay == b.replay && a.replay_deadline == b.replay_deadline &&
+         a.replay_attempts == b.replay_attempts;
 }
 
 bool same_keepalive(const KeepAlive& a, const KeepAlive& b) {

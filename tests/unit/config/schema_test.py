@@ -146,6 +146,9 @@ class SchemaTest(unittest.TestCase):
             (("access",), []),
             (("access",), [{"method": "ldap"}]),
             (("tls",), {"mode": "verify"}),
+            (("clusters", "main", "replay"), {"refusals": [{"sqlstate": "08006"}]}),
+            (("clusters", "main", "replay"),
+             {"refusals": [{"sqlstate": "8006", "text": "cannot reach"}]}),
         ]:
             with self.subTest(path=path, value=value):
                 self.assertNotEqual(self.errors(changed(path, value)), [])
@@ -158,6 +161,8 @@ class SchemaTest(unittest.TestCase):
             (("defaults", "defer_begin"), "${DEFER}"),
             (("clusters", "main"), {"conninfo": "service=x"}),
             (("databases", "*"), {"pool_mode": "session"}),
+            (("clusters", "main", "replay"),
+             {"refusals": [{"sqlstate": "XX000", "text": "cannot reach"}]}),
             (("http",), {"port": 9187}),
             (("listen",), [{"unix_dir": "/a", "mode": "0o770"}]),
             (("users", "bob", "password"), 7),

@@ -1,0 +1,75 @@
+// The decision table (doc/replay.md): what may be done about work that has failed, from what is
+// known about its outcome.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <string_view>
+#include <vector>
+
+#include "dwspool/retry/facts.h"
+#include "dwspool/retry/replay_options.h"
+
+namespace dwspool::retry {
+
+enum class Failure : std::uint8_t {
+  none,
+  not_sent,          // nothing of it reached a server
+  refused,           // the server said that it has not run it, and goes on
+  doubtful,          // the server said that something inside the cluster broke, and goes on
+  read_only,         // the server does not write any more
+  transaction_lost,  // the connection broke in a transaction in which nothing could commit
+  in_doubt,          // the connection broke, and what was sent could have committed
+};
+std::string_view to_string(Failure failure);
+
+enum class Verdict : std::uint8_t {
+  pass,             // not to be helped: the client is told what it would have been told anyway
+  unknown_outcome,  // 08007
+  replay,
+  replay_if_reads,  // if the catalog confirms that nothing of it can write
+};
+
+// Why not, for the metrics.
+enum class Refusal : std::uint8_t {
+  none,
+  level,       // the level does not go so far
+  asked,       // /*+ noreplay */
+  external,    // effects outside of the database
+  commit,      // a COMMIT, or a write that commits by itself
+  multi,       // several statements in one request, the first of them done
+  utility,     // cannot run in a transaction
+  unreadable,  // not understood
+  // These are known before anything fails:
+  too_big,    // more was sent, or answered, than is kept
+  pipelined,  // requests were sent behind the end of a transaction before that was answered
+  copy,       // COPY FROM STDIN by the extended protocol
+  forwarded,  // half of a large message has gone to the client
+};
+std::string_view to_string(Refusal refusal);
+
+struct LoggedUnit {
+  std::vector<StatementFacts> statements;
+  bool understood = true;
+};
+
+struct Situation {
+  ReplayLevel level = ReplayLevel::off;
+  Failure failure = Failure::in_doubt;
+  // The explicit transaction that the failed unit was in is open, or lost, for certain.
+  bool in_transaction = false;
+  std::size_t answered = 0;   // units of the log that the client knows the results of
+  std::size_t completed = 0;  // statements of the unit behind these that were done
+  bool asked_not_to = false;
+};
+
+struct Decision {
+  Verdict verdict = Verdict::pass;
+  Refusal why = Refusal::none;  // verdict: pass or unknown_outcome
+};
+Decision decide(const Situation& situation, const std::vector<LoggedUnit>& units);
+
+// "/*+ noreplay */", in any case and with any white space.
+bool asks_for_no_replay(std::string_view text);
+
+}  // namespace dwspool::retry

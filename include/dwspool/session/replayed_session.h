@@ -1,0 +1,192 @@
+// A session whose losses are made good: what its client has said since the session was last at
+// rest is kept, and run again on another backend when a switchover takes the first one away.
+//
+//            loss, refusal: decide()            pause over, backend there
+//   live ───────────────────────────► pausing ────────────────────────► [asking] ─► replaying
+//     ▲                                  ▲  another loss or refusal                    │  │
+//     │                                  └─────────────────────────────────────────────┘  │
+//     └───────── all is as the client knew it, and what it waits for goes to it ──────────┘
+//
+//   any but live ──► live: given up (deadline, attempts, other results), the client is told once
+//
+// It wraps a Session and has its interface, so that the shell cannot tell the difference but for
+// the timer. The wrapped session does all the talking, the first time and again: replay feeds it
+// the kept messages from the state that it had, and holds back from the client what the client
+// has been told already, after comparing it (retry::Transcript). What may be run again, and when,
+// is not decided here but in retry/decision.h.
+//
+// Nothing is kept for a session that is bound to its backend, nor at level `off`.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "dwspool/base/time.h"
+
+#include "dwspool/retry/backoff.h"
+#include "dwspool/retry/catalog_question.h"
+#include "dwspool/retry/decision.h"
+#include "dwspool/retry/refusal.h"
+#include "dwspool/retry/replay_options.h"
+#include "dwspool/retry/transcript.h"
+#include "dwspool/retry/unit_log.h"
+
+#include "dwspool/session/session.h"
+
+namespace dwspool::session {
+
+// What is kept of one session between two rests.
+struct Recording {
+  SessionMark mark;
+  std::string log;               // what the client has sent
+  retry::Transcript transcript;  // what it was told
+  std::string held;              // an answer that it was not told yet
+};
+
+// What the sessions of one worker share. Outlives them.
+struct ReplayContext {
+  ReplayContext(const retry::ReplayOptions& replay_options, retry::ErrorTable table)
+      : options(replay_options), errors(std::move(table)) {}
+
+  retry::ReplayOptions options;
+  retry::ErrorTable errors;
+  retry::CatalogCache catalog;  // of this pool's database and user
+  std::vector<std::unique_ptr<Recording>> spare;
+  std::size_t memory = 0;  // of the logs in use
+  std::uint64_t random = 0x9E3779B97F4A7C15ULL;
+};
+
+class ReplayedSession {
+ public:
+  // As Session; `replay` may be null, which is level `off`.
+  ReplayedSession(SessionContext& context, ReplayContext* replay, std::uint64_t number,
+                  SettingsPtr startup, wire::KeyData key);
+  ~ReplayedSession();
+  ReplayedSession(const ReplayedSession&) = delete;
+  ReplayedSession& operator=(const ReplayedSession&) = delete;
+
+  Next start(Output& out) { return session_.start(out); }
+  void set_key(wire::KeyData key) { session_.set_key(std::move(key)); }
+  Next on_client(std::string_view& in, Output& out, TimePoint now);
+  Next on_granted(Backend& backend, Output& out, TimePoint now);
+  Next on_acquire_failed(const wire::ErrorReport& report, Output& out, TimePoint now);
+  Next on_server(std::string_view& in, Output& out, TimePoint now);
+  Next on_backend_lost(std::string_view cause, Output& out, TimePoint now);
+  Next on_cancel_while_waiting(Output& out, TimePoint now);
+  void on_wait_notice(Output& out) const { session_.on_wait_notice(out); }
+  Next drain(Output& out);
+  Backend* part() { return session_.part(); }
+
+  // Something is to be done at this time even if nothing happens; `never` if not. To be looked at
+  // after every step. on_timer may be called early. When it leaves the state `waiting`, the
+  // session does not want a backend any more.
+  TimePoint deadline() const { return deadline_; }
+  Next on_timer(Output& out, TimePoint now);
+
+  // The client has asked to cancel, and the backend is told.
+  void on_cancel_sent() { cancelled_ = run_ != nullptr; }
+  // Neither waiting for a backend nor using one, but about to.
+  bool pausing() const { return phase_ == Phase::pausing; }
+
+  SessionState state() const { return session_.state(); }
+  bool attached() const { return session_.attached(); }
+  bool busy() const { return phase_ != Phase::live || session_.busy(); }
+  wire::TxStatus client_status() const { return session_.client_status(); }
+  std::uint32_t pins() const { return session_.pins(); }
+  std::size_t client_bytes_wanted() const { return session_.client_bytes_wanted(); }
+  std::size_t server_bytes_wanted() const { return session_.server_bytes_wanted(); }
+  const SettingsPtr& wanted_settings() const { return session_.wanted_settings(); }
+
+ private:
+  enum class Phase : std::uint8_t { live, pausing, asking, replaying };
+  // One effort to make good one failure.
+  struct Run {
+    retry::Failure failure = retry::Failure::in_doubt;
+    std::string cause;  // for the DETAIL of an error
+    TimePoint started{};
+    TimePoint ends = never;
+    TimePoint resumes{};
+    bool dormant = false;  // nobody waits: it begins with the client's next word
+    std::uint32_t losses = 0;
+    std::uint32_t refusals = 0;
+    retry::Backoff backoff{std::chrono::milliseconds{50}, std::chrono::seconds{2}};
+    std::size_t must_read = 0;  // so much of the log must be proven to have only read
+    bool asked = false;         // the catalog, in this attempt
+    bool in_transaction = false;
+    wire::ErrorReport report;  // what it comes to if it fails
+    std::unique_ptr<ClientStatements> statements;
+    ReportedPtr told;
+    retry::Transcript again;    // what the client would have been told this time
+    std::size_t fed = 0;        // bytes of the log
+    std::size_t units_fed = 0;  // all of them
+  };
+
+  // replayed_session.cpp: the way of every message
+  ReplayLevel level();
+  void begin_recording();
+  void end_recording();
+  void stop_recording(retry::Refusal why, Output& out);
+  bool may_record(std::string_view in);
+  Next record(std::string_view& in, Output& out);
+  void observe(const Output& out, std::size_t mark);
+  void observe_frames(std::string_view bytes);
+  Next take_found_loss(Next next, Output& out, TimePoint now);
+  bool holds_back(Output& out, std::size_t mark, TimePoint now);
+  void let_go(Output& out, std::size_t mark);
+  bool reads(std::string_view log) const;
+
+  // replay_start.cpp: something has failed
+  std::optional<Next> take_error(Output& out, std::size_t mark, TimePoint now);
+  Next on_loss(const std::string& cause, bool still_lent, Output& out, TimePoint now);
+  retry::Failure failure_of(const wire::ErrorFields& fields) const;
+  retry::Decision judge(retry::Failure failure, bool in_transaction, const retry::Transcript& told,
+                        std::size_t completed) const;
+  std::vector<retry::UnitTexts> texts_of_log(std::size_t size) const;
+  OpenRequests open_requests() const;
+  void begin_run(retry::Failure failure, std::string_view cause, wire::ErrorReport report,
+                 bool in_transaction, bool only_if_reads, TimePoint now);
+  void note_refusal(retry::Failure failure, retry::Refusal why, std::string_view cause,
+                    Output& out) const;
+
+  // replay_run.cpp: once it is being run again
+  Next on_client_in_run(bool has_input, Output& out, TimePoint now);
+  Next on_timer_in_run(Output& out, TimePoint now);
+  Next try_again(bool lost, Next next, Output& out, TimePoint now);
+  Next leave_backend(Next next, bool retire);
+  retry::CatalogNames names_to_prove() const;
+  retry::CatalogScope catalog_scope() const;
+  bool prove(Next& next, Output& out, TimePoint now);
+  Next hear_catalog(std::string_view bytes, Next next, Output& out, TimePoint now);
+  Next pump(Output& out, TimePoint now);
+  Next compare(Output& out, std::size_t mark, Next next, TimePoint now);
+  std::optional<Next> take_error_again(const wire::Frame& frame, Next next, Output& out,
+                                       TimePoint now);
+  bool passes_on() const;
+  bool caught_up() const;
+  bool same_unit(std::size_t i) const;
+  bool compare_last();
+  void finish_run(Output& out, TimePoint now);
+  Next give_up(wire::ErrorReport report, std::string_view result, Next next, Output& out,
+               TimePoint now);
+  Next give_up_on_mismatch(Next next, Output& out, TimePoint now);
+
+  Session session_;
+  ReplayContext* replay_;
+  Phase phase_ = Phase::live;
+  bool cancelled_ = false;
+  bool draining_ = false;
+  Dialect dialect_ = Dialect::unknown;  // of the last backend
+  TimePoint deadline_ = never;
+  std::unique_ptr<Recording> recording_;
+  std::unique_ptr<Run> run_;
+  SettingsPtr level_of_;
+  ReplayLevel level_ = ReplayLevel::off;
+};
+
+}  // namespace dwspool::session

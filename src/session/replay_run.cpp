@@ -1,0 +1,459 @@
+// Run again, compared with what the client knows, and handed over to it.
+#include <algorithm>
+#include <utility>
+
+#include "dwspool/wire/cursor.h"
+#include "dwspool/wire/frame.h"
+#include "dwspool/wire/sqlstate.h"
+
+#include "dwspool/retry/facts.h"
+#include "dwspool/retry/unit_log.h"
+
+#include "dwspool/session/replayed_session.h"
+
+namespace dwspool::session {
+namespace {
+
+namespace be = wire::backend;
+
+constexpr std::uint32_t null_value = 0xFFFFFFFF;  // the length of a value that is none
+
+// In [0, 1); so that those who failed together do not come back together.
+double next_random(std::uint64_t& state) {
+  state ^= state << 13U;
+  state ^= state >> 7U;
+  state ^= state << 17U;
+  return static_cast<double>(state >> 11U) * 0x1.0p-53;
+}
+
+wire::ErrorReport canceled_report() {
+  wire::ErrorReport report;
+  report.sqlstate = wire::sqlstate::query_canceled;
+  report.message = "canceling statement due to user request";
+  report.detail = "The statement was waiting to be run again after a failure of the server.";
+  return report;
+}
+
+// The log may move, or be gone, before this is sent.
+void detach(GatherList& list, std::size_t mark) {
+  std::vector<std::string_view> pieces;
+  list.for_each_from(mark, [&](std::string_view bytes) { pieces.push_back(bytes); });
+  list.truncate(mark);
+  for (const std::string_view bytes : pieces) list.copy(bytes);
+}
+
+}  // namespace
+
+// --- Attempts
+// -------------------------------------------------------------------------------------
+
+// Back to the beginning, and after a pause forward again. `next`: release when the shell has a
+// backend to take back.
+Next ReplayedSession::try_again(bool lost, Next next, Output& out, TimePoint now) {
+  Run& run = *run_;
+  if (lost) {
+    ++run.losses;
+  } else {
+    ++run.refusals;
+  }
+  next = leave_backend(next, lost);
+  session_.rewind();
+  if (passes_on()) recording_->transcript = std::move(run.again);  // it knows that much more now
+  if (!run.dormant && now >= run.ends) return give_up(run.report, "deadline", next, out, now);
+  if (run.losses > replay_->options.attempts) {
+    return give_up(run.report, "attempts", next, out, now);
+  }
+  run.again.clear();
+  run.fed = run.units_fed = 0;
+  run.asked = false;
+  phase_ = Phase::pausing;
+  const bool at_once = lost && run.losses == 1 && run.refusals == 0;
+  const Duration pause =
+      at_once ? Duration::zero() : run.backoff.next(next_random(replay_->random));
+  run.resumes = now + pause;
+  deadline_ = run.dormant ? never : std::min(run.resumes, run.ends);
+  return next;
+}
+
+Next ReplayedSession::leave_backend(Next next, bool retire) {
+  if (!session_.attached()) return next;
+  if (next == Next::need_input && retire && !session_.found_loss()) return next;  // it is gone
+  Backend* left = session_.part();
+  if (left != nullptr && retire) left->retire = true;
+  return Next::release;
+}
+
+Next ReplayedSession::on_client_in_run(bool has_input, Output& out, TimePoint now) {
+  Run& run = *run_;
+  if (run.dormant) {
+    if (!has_input) return Next::need_input;
+    run.dormant = false;
+    run.started = run.resumes = now;
+    run.ends = deadline_after(now, replay_->options.deadline_for(dialect_));
+  }
+  if (phase_ == Phase::pausing) {
+    if (now < run.resumes) return Next::need_input;
+    phase_ = Phase::replaying;
+    deadline_ = run.ends;
+  }
+  return pump(out, now);
+}
+
+Next ReplayedSession::on_timer_in_run(Output& out, TimePoint now) {
+  if (now >= run_->ends) {
+    const Next next = leave_backend(Next::need_input, false);
+    return give_up(run_->report, "deadline", next, out, now);
+  }
+  return on_client_in_run(false, out, now);
+}
+
+// --- Proof that what is run again only reads -----------------------------------------------------
+
+// The functions and relations of what must have only read. Nothing: it cannot be proven.
+retry::CatalogNames ReplayedSession::names_to_prove() const {
+  retry::CatalogNames names;
+  for (const retry::UnitTexts& unit : texts_of_log(run_->must_read)) {
+    for (const std::optional<std::string>& text : unit.texts) {
+      if (!text) continue;  // then it was not allowed in the first place
+      const retry::TextFacts facts = retry::understand(*text);
+      for (const retry::StatementFacts& statement : facts.statements) {
+        names.functions.insert(names.functions.end(), statement.functions.begin(),
+                               statement.functions.end());
+        names.relations.insert(names.relations.end(), statement.relations.begin(),
+                               statement.relations.end());
+      }
+    }
+  }
+  return names;
+}
+
+retry::CatalogScope ReplayedSession::catalog_scope() const {
+  const SettingsPtr& wanted = session_.wanted_settings();
+  return {{}, {}, wanted->empty() ? std::string() : statement_scope(*wanted)};
+}
+
+// True when it is proven. Else the catalog is being asked, or the run is over: `next` says how to
+// go on.
+bool ReplayedSession::prove(Next& next, Output& out, TimePoint now) {
+  if (run_->must_read == 0) return true;
+  retry::CatalogNames missing;
+  const std::optional<bool> harmless =
+      replay_->catalog.harmless(catalog_scope(), names_to_prove(), now, missing);
+  if (harmless && *harmless) return true;
+  if (harmless || run_->asked) {
+    const bool doubt =
+        run_->failure == retry::Failure::in_doubt || run_->failure == retry::Failure::doubtful;
+    next = give_up(doubt ? retry::describe(retry::Outcome::in_doubt, run_->cause) : run_->report,
+                   "not_read", next, out, now);
+    return false;
+  }
+  std::string bytes;
+  wire::append_query(bytes, retry::catalog_question(missing));
+  std::string_view in = bytes;
+  const std::size_t mark = out.to_client.size();
+  const std::size_t server_mark = out.to_server.size();
+  phase_ = Phase::asking;
+  next = session_.on_client(in, out);
+  detach(out.to_server, server_mark);
+  out.to_client.truncate(mark);
+  if (!in.empty()) phase_ = Phase::replaying;  // when there is a backend
+  return false;
+}
+
+// The answer of the catalog; the client sees nothing of it.
+Next ReplayedSession::hear_catalog(std::string_view bytes, Next next, Output& out, TimePoint now) {
+  while (!bytes.empty()) {
+    const wire::FrameView view = wire::peek_frame(bytes);
+    if (view.status != wire::FrameStatus::complete) break;  // no row of it is that large
+    const wire::Frame frame = wire::take_frame(bytes, view);
+    if (frame.type == be::error_response) {
+      if (const auto taken = take_error_again(frame, next, out, now)) return *taken;
+    }
+    if (frame.type == be::data_row) {
+      std::vector<std::optional<std::string_view>> columns;
+      wire::Cursor cursor(frame.body());
+      const std::uint16_t count = cursor.u16();
+      for (std::uint16_t i = 0; i < count && cursor.ok(); ++i) {
+        const std::uint32_t size = cursor.u32();
+        if (size == null_value) {
+          columns.emplace_back();
+        } else {
+          columns.emplace_back(cursor.bytes(size));
+        }
+      }
+      if (const auto verdict = retry::read_catalog_row(columns); verdict && cursor.ok()) {
+        replay_->catalog.note(catalog_scope(), *verdict, now);
+      }
+    }
+    if (frame.type != be::ready_for_query) continue;
+    run_->asked = true;
+    phase_ = Phase::replaying;
+    next = leave_backend(next, false);
+    session_.rewind();
+    return next;
+  }
+  return next;
+}
+
+// --- The log, said once more
+// -----------------------------------------------------------------------
+
+// Feeds the log, a unit at a time: what comes behind other results than before must not run.
+Next ReplayedSession::pump(Output& out, TimePoint now) {
+  while (phase_ == Phase::replaying) {
+    Run& run = *run_;
+    if (run.fed == 0) {
+      Next next = Next::need_input;
+      if (!prove(next, out, now)) return next;
+    }
+    const std::string_view left = std::string_view(recording_->log).substr(run.fed);
+    if (left.empty()) {
+      if (caught_up()) finish_run(out, now);
+      return Next::need_input;
+    }
+    const retry::LogPiece piece = retry::first_piece(left);
+    if (piece.kind == retry::LogPiece::Kind::copy) {
+      const bool copying = session_.attached() && session_.backend()->replies.copy_in();
+      if (!copying && run.again.units().size() < run.units_fed) return Next::need_input;
+    } else if (run.again.units().size() < run.units_fed) {
+      return Next::need_input;
+    }
+    std::string_view in = piece.bytes;
+    const std::size_t mark = out.to_client.size();
+    const std::size_t server_mark = out.to_server.size();
+    Next next = session_.on_client(in, out);
+    detach(out.to_server, server_mark);
+    const std::size_t fed = piece.bytes.size() - in.size();
+    run.fed += fed;
+    if (in.empty() && piece.kind == retry::LogPiece::Kind::unit) ++run.units_fed;
+    next = compare(out, mark, next, now);
+    if (next != Next::need_input || fed == 0) return next;
+  }
+  return Next::need_input;
+}
+
+// --- Comparing
+// ------------------------------------------------------------------------------------
+
+// Whether all that the client knows has come again, so that it hears what comes now.
+bool ReplayedSession::passes_on() const {
+  const retry::Transcript& told = recording_->transcript;
+  const retry::Transcript& again = run_->again;
+  if (again.units().size() != told.units().size()) {
+    return again.units().size() > told.units().size();
+  }
+  return again.current().messages >= told.current().messages;
+}
+
+bool ReplayedSession::caught_up() const {
+  return run_->fed == recording_->log.size() && run_->again.large_left() == 0 && passes_on();
+}
+
+// Rows that come in no defined order may come in another one.
+bool ReplayedSession::same_unit(std::size_t i) const {
+  const retry::UnitDigest& told = recording_->transcript.units()[i];
+  const retry::UnitDigest& again = run_->again.units()[i];
+  if (told.ordered == again.ordered) return true;
+  if (told.unordered != again.unordered) return false;
+  const std::vector<retry::UnitTexts> texts = texts_of_log(recording_->log.size());
+  if (i >= texts.size()) return false;
+  for (const std::optional<std::string>& text : texts[i].texts) {
+    if (!text) return false;
+    const retry::TextFacts facts = retry::understand(*text);
+    if (!facts.understood) return false;
+    for (const retry::StatementFacts& statement : facts.statements) {
+      if (statement.ordered) return false;
+    }
+  }
+  return true;
+}
+
+// After a message: false when what has come again by now is not what the client was told.
+bool ReplayedSession::compare_last() {
+  const retry::Transcript& told = recording_->transcript;
+  const retry::Transcript& again = run_->again;
+  const std::size_t units = again.units().size();
+  if (again.current().messages == 0 && units > 0 && units <= told.units().size()) {
+    return same_unit(units - 1);
+  }
+  if (units != told.units().size()) return units < told.units().size() || units > 0;
+  return again.current().messages != told.current().messages ||
+         again.current().ordered == told.current().ordered;
+}
+
+// What stands behind `mark` would go to the client; only what is new to it does.
+Next ReplayedSession::compare(Output& out, std::size_t mark, Next next, TimePoint now) {
+  if (phase_ == Phase::live || next == Next::close) return next;
+  std::vector<std::string_view> pieces;
+  out.to_client.for_each_from(mark, [&](std::string_view bytes) { pieces.push_back(bytes); });
+  out.to_client.truncate(mark);
+  for (std::string_view bytes : pieces) {
+    if (phase_ == Phase::asking) {
+      next = hear_catalog(bytes, next, out, now);
+      if (phase_ != Phase::asking) return next;
+      continue;
+    }
+    while (!bytes.empty()) {
+      if (phase_ == Phase::live) {
+        if (recording_) observe_frames(bytes);
+        out.to_client.add(bytes);
+        break;
+      }
+      Run& run = *run_;
+      const bool known = !passes_on();
+      std::string_view message = bytes;
+      if (run.again.large_left() > 0) {
+        message = bytes.substr(0, run.again.large_left());
+        run.again.add_rest(message);
+        if (known && run.again.large_left() == 0 && !compare_last()) {
+          return give_up_on_mismatch(next, out, now);
+        }
+        if (!known) out.to_client.add(message);
+        bytes.remove_prefix(message.size());
+        if (caught_up()) finish_run(out, now);
+        continue;
+      }
+      const wire::FrameView view = wire::peek_frame(bytes);
+      if (view.status != wire::FrameStatus::complete) {
+        run.again.begin_large(view.type, bytes.substr(wire::header_size),
+                              view.total - bytes.size());
+        if (!known) out.to_client.add(bytes);
+        break;
+      }
+      const wire::Frame frame = wire::take_frame(bytes, view);
+      if (frame.type == be::error_response) {
+        if (const auto taken = take_error_again(frame, next, out, now)) return *taken;
+      }
+      if (frame.type == be::parameter_status) continue;  // told at the end, if it is news
+      if (!retry::is_seen(frame.type)) {
+        if (!known) out.to_client.add(frame.bytes);
+        continue;
+      }
+      run.again.add(frame.type, frame.body());
+      if (known) {
+        if (!compare_last()) return give_up_on_mismatch(next, out, now);
+      } else {
+        out.to_client.add(frame.bytes);
+      }
+      if (caught_up()) finish_run(out, now);
+    }
+  }
+  if (phase_ == Phase::replaying && caught_up()) finish_run(out, now);
+  return next;
+}
+
+// The cluster has not recovered yet, or breaks once more. Nothing when it is an error like any
+// other.
+std::optional<Next> ReplayedSession::take_error_again(const wire::Frame& frame, Next next,
+                                                      Output& out, TimePoint now) {
+  const wire::ErrorFields fields = wire::read_error(frame.body());
+  const retry::Failure failure = failure_of(fields);
+  if (failure == retry::Failure::none) return {};
+  bool in_transaction = false;
+  if (session_.attached()) {
+    const retry::LostWork work = session_.lost_work();
+    in_transaction = work.in_transaction && !work.may_have_committed;
+  }
+  const retry::Transcript& again = run_->again;
+  const retry::Decision decision = judge(failure, in_transaction, again, again.current().completed);
+  switch (decision.verdict) {
+    case retry::Verdict::replay_if_reads:
+      run_->must_read = std::max(run_->must_read, run_->fed);
+      [[fallthrough]];
+    case retry::Verdict::replay:
+      return try_again(false, next, out, now);
+    case retry::Verdict::unknown_outcome:
+      return give_up(retry::describe(retry::Outcome::in_doubt, retry::said_by_server(fields)),
+                     "in_doubt", next, out, now);
+    case retry::Verdict::pass:
+      break;
+  }
+  return give_up(run_->report, "refused_again", next, out, now);
+}
+
+// --- The end
+// ----------------------------------------------------------------------------------------
+
+// From here on the client hears everything.
+void ReplayedSession::finish_run(Output& out, TimePoint now) {
+  std::string bytes;
+  for (const auto& [name, value] : session_.told()->entries()) {
+    const std::string* told = run_->told ? run_->told->find(name) : nullptr;
+    if (told == nullptr || *told != value) wire::append_parameter_status(bytes, name, value);
+  }
+  out.to_client.copy(bytes);
+  ReplayNote note;
+  note.failure = run_->failure;
+  note.result = "masked";
+  note.losses = run_->losses;
+  note.refusals = run_->refusals;
+  note.took = now - run_->started;
+  note.cause = std::move(run_->cause);
+  out.replays.push_back(std::move(note));
+  recording_->transcript = std::move(run_->again);
+  run_.reset();
+  phase_ = Phase::live;
+  deadline_ = never;
+}
+
+Next ReplayedSession::give_up_on_mismatch(Next next, Output& out, TimePoint now) {
+  run_->again.clear();  // nothing of it was told to anybody
+  if (cancelled_) return give_up(canceled_report(), "canceled", next, out, now);
+  wire::ErrorReport report;
+  report.detail = run_->cause;
+  if (run_->in_transaction) {
+    report.sqlstate = wire::sqlstate::serialization_failure;
+    report.message =
+        "the transaction was lost and run again, with other results than the application has seen";
+    report.hint = "Nothing of it was committed. Roll back, then run the transaction again.";
+  } else {
+    report.sqlstate = wire::sqlstate::connection_failure;
+    report.message =
+        "the connection to the database server was lost in the middle of a result, and the result "
+        "is not the same any more";
+    report.hint = "Run the query again.";
+  }
+  return give_up(std::move(report), "mismatch", next, out, now);
+}
+
+Next ReplayedSession::give_up(wire::ErrorReport report, std::string_view result, Next next,
+                              Output& out, TimePoint now) {
+  next = leave_backend(next, false);
+  OpenRequests open = open_requests();
+  if (report.sqlstate == wire::sqlstate::transaction_resolution_unknown) open.transaction = false;
+  ReplayNote note;
+  note.failure = run_->failure;
+  note.result = result;
+  note.losses = run_->losses;
+  note.refusals = run_->refusals;
+  note.took = now - run_->started;
+  note.cause = std::move(run_->cause);
+  out.replays.push_back(std::move(note));
+  session_.rewind();
+  std::unique_ptr<ClientStatements> statements = std::move(run_->statements);
+  run_.reset();
+  end_recording();
+  phase_ = Phase::live;
+  deadline_ = never;
+  session_.give_up(open, report, std::move(statements), out);
+  if (draining_) {
+    const Next drained = session_.drain(out);
+    if (drained != Next::need_input) return drained;
+  }
+  return next == Next::need_backend ? Next::need_input : next;
+}
+
+Next ReplayedSession::on_acquire_failed(const wire::ErrorReport& report, Output& out,
+                                        TimePoint now) {
+  if (phase_ == Phase::live) return session_.on_acquire_failed(report, out);
+  wire::ErrorReport told = run_->report;
+  told.detail = report.message + (told.detail.empty() ? "" : ". Before that: " + told.detail);
+  return give_up(std::move(told), "no_backend", Next::need_input, out, now);
+}
+
+Next ReplayedSession::on_cancel_while_waiting(Output& out, TimePoint now) {
+  if (phase_ == Phase::live) return session_.on_cancel_while_waiting(out);
+  return give_up(canceled_report(), "canceled", Next::need_input, out, now);
+}
+
+}  // namespace dwspool::session

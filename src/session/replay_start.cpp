@@ -1,0 +1,270 @@
+// Something has failed: may it be run again?
+#include <algorithm>
+#include <utility>
+
+#include "dwspool/wire/frame.h"
+#include "dwspool/wire/sqlstate.h"
+
+#include "dwspool/retry/facts.h"
+#include "dwspool/retry/unit_log.h"
+
+#include "dwspool/session/replayed_session.h"
+
+namespace dwspool::session {
+namespace {
+
+namespace be = wire::backend;
+
+bool counts_as_completed(char type) {
+  return type == be::command_complete || type == be::empty_query_response ||
+         type == be::portal_suspended;
+}
+
+}  // namespace
+
+// What an error says about the cluster; `none` when it is about the statement.
+retry::Failure ReplayedSession::failure_of(const wire::ErrorFields& fields) const {
+  switch (replay_->errors.meaning(fields, dialect_)) {
+    case retry::ErrorMeaning::refused:
+      return retry::Failure::refused;
+    case retry::ErrorMeaning::doubtful:
+      return retry::Failure::doubtful;
+    case retry::ErrorMeaning::read_only:
+      return replay_->options.needs_primary ? retry::Failure::read_only : retry::Failure::none;
+    case retry::ErrorMeaning::ordinary:
+      break;
+  }
+  return retry::Failure::none;
+}
+
+// An ErrorResponse is among what stands behind `mark`. Nothing when it goes its way, perhaps in
+// other words.
+std::optional<Next> ReplayedSession::take_error(Output& out, std::size_t mark, TimePoint now) {
+  const Recording& recording = *recording_;
+  std::size_t completed = recording.transcript.current().completed;
+  std::size_t answered = recording.transcript.units().size();
+  std::size_t offset = mark;
+  std::size_t behind = 0;
+  wire::ErrorFields fields;
+  bool found = false;
+  const auto look = [&](std::string_view bytes) {
+    while (!bytes.empty() && !found) {
+      const wire::FrameView view = wire::peek_frame(bytes);
+      if (view.status != wire::FrameStatus::complete) {
+        offset += bytes.size();
+        return;
+      }
+      const wire::Frame frame = wire::take_frame(bytes, view);
+      if (frame.type == be::error_response) {
+        fields = wire::read_error(frame.body());
+        behind = offset + view.total;
+        found = true;
+        return;
+      }
+      if (counts_as_completed(frame.type)) ++completed;
+      if (frame.type == be::ready_for_query) {
+        completed = 0;
+        ++answered;
+      }
+      offset += view.total;
+    }
+  };
+  if (recording.transcript.large_left() > 0) return {};
+  if (!recording.held.empty()) {
+    offset = 0;
+    look(recording.held);
+    offset = mark;
+  }
+  out.to_client.for_each_from(mark, look);
+  if (!found) return {};
+
+  const retry::Failure failure = failure_of(fields);
+  if (failure == retry::Failure::none) return {};
+  bool in_transaction = false;
+  if (session_.attached()) {
+    const retry::LostWork work = session_.lost_work();
+    in_transaction = work.in_transaction && !work.may_have_committed;
+  }
+  const std::string cause = retry::said_by_server(fields);
+  retry::Decision decision = judge(failure, in_transaction, recording.transcript, completed);
+  if (answered != recording.transcript.units().size() ||
+      texts_of_log(recording.log.size()).size() != answered + 1) {
+    decision = {retry::Verdict::pass, retry::Refusal::pipelined};
+  }
+  if (session_.found_loss()) decision = {retry::Verdict::pass, retry::Refusal::none};
+
+  switch (decision.verdict) {
+    case retry::Verdict::pass:
+      note_refusal(failure, decision.why, cause, out);
+      return {};
+    case retry::Verdict::unknown_outcome: {
+      // The server's words would make the application believe that it can run it again.
+      note_refusal(failure, decision.why, cause, out);
+      std::vector<std::string_view> rest;
+      out.to_client.for_each_from(behind, [&](std::string_view bytes) { rest.push_back(bytes); });
+      out.to_client.truncate(offset);
+      const wire::ErrorReport report = retry::describe(retry::Outcome::in_doubt, cause);
+      out.note_error(report.sqlstate);
+      out.to_client.copy(wire::encode(report));
+      for (const std::string_view bytes : rest) out.to_client.add(bytes);
+      return {};
+    }
+    case retry::Verdict::replay:
+    case retry::Verdict::replay_if_reads:
+      break;
+  }
+  if (recording.held.empty()) {
+    out.to_client.truncate(offset);
+    observe(out, mark);
+  } else {
+    out.to_client.truncate(mark);
+  }
+  wire::ErrorReport report = retry::describe(retry::Outcome::not_sent, cause);
+  report.message = "the database cluster could not run the statement, and did not recover in time";
+  report.hint = "Nothing of it was committed. It can be run again.";
+  begin_run(failure, cause, std::move(report), in_transaction,
+            decision.verdict == retry::Verdict::replay_if_reads, now);
+  return try_again(false, Next::release, out, now);
+}
+
+// The backend is lost, or what it says makes no sense any more. `still_lent`: the shell has it
+// yet, and wants it back.
+Next ReplayedSession::on_loss(const std::string& cause, bool still_lent, Output& out,
+                              TimePoint now) {
+  const Next next = still_lent ? Next::release : Next::need_input;
+  const bool live = phase_ == Phase::live;
+  if (live && session_.state() == SessionState::syncing) {
+    return session_.on_backend_lost(cause, out);
+  }
+  // While its settings are made, a backend has heard nothing of the client's.
+  const retry::LostWork work =
+      session_.state() == SessionState::syncing ? retry::LostWork{} : session_.lost_work();
+  const retry::Outcome outcome = retry::judge(work);
+  const bool in_transaction = work.in_transaction && outcome != retry::Outcome::in_doubt;
+  using retry::Failure;
+  Failure failure = Failure::in_doubt;
+  if (outcome == retry::Outcome::not_sent) failure = Failure::not_sent;
+  if (outcome == retry::Outcome::open_transaction_lost) failure = Failure::transaction_lost;
+  if (!live && run_->again.large_left() > 0 && passes_on()) {
+    // The client has half of a large message: no error can be told in the middle of it.
+    static_cast<void>(leave_backend(next, true));
+    return Next::close;
+  }
+  const retry::Transcript& told = live ? recording_->transcript : run_->again;
+  retry::Decision decision = judge(failure, in_transaction, told, told.current().completed);
+  if (recording_->transcript.large_left() > 0) {
+    decision = {retry::Verdict::pass, retry::Refusal::forwarded};
+  }
+  const bool again = decision.verdict == retry::Verdict::replay ||
+                     decision.verdict == retry::Verdict::replay_if_reads;
+  const bool only_if_reads = decision.verdict == retry::Verdict::replay_if_reads;
+  if (!live) {
+    if (!again) return give_up(retry::describe(outcome, cause), "lost_again", next, out, now);
+    if (only_if_reads) run_->must_read = std::max(run_->must_read, run_->fed);
+    return try_again(true, next, out, now);
+  }
+  if (!again) {
+    note_refusal(failure, decision.why, cause, out);
+    let_go(out, out.to_client.size());
+    end_recording();
+    return session_.on_backend_lost(cause, out);
+  }
+  begin_run(failure, cause, retry::describe(outcome, cause), in_transaction, only_if_reads, now);
+  return try_again(true, next, out, now);
+}
+
+// `told`: what of the log is answered; `completed`: statements of the unit behind that.
+retry::Decision ReplayedSession::judge(retry::Failure failure, bool in_transaction,
+                                       const retry::Transcript& told, std::size_t completed) const {
+  retry::Situation situation;
+  situation.level = level_;
+  situation.failure = failure;
+  situation.in_transaction = in_transaction;
+  situation.answered = told.units().size();
+  situation.completed = completed;
+  std::vector<retry::LoggedUnit> units;
+  // Of what is run again, only what has been said again by now can have done anything.
+  const std::size_t said = run_ ? run_->fed : recording_->log.size();
+  for (const retry::UnitTexts& texts : texts_of_log(said)) {
+    retry::LoggedUnit& unit = units.emplace_back();
+    for (const std::optional<std::string>& text : texts.texts) {
+      if (!text) {
+        unit.understood = false;
+        continue;
+      }
+      if (retry::asks_for_no_replay(*text)) situation.asked_not_to = true;
+      retry::TextFacts facts = retry::understand(*text);
+      unit.understood = unit.understood && facts.understood;
+      for (retry::StatementFacts& statement : facts.statements) {
+        unit.statements.push_back(std::move(statement));
+      }
+    }
+  }
+  return retry::decide(situation, units);
+}
+
+std::vector<retry::UnitTexts> ReplayedSession::texts_of_log(std::size_t size) const {
+  return retry::texts_of(std::string_view(recording_->log).substr(0, size),
+                         [&](std::string_view name) -> std::optional<std::string> {
+                           const PreparedStatement* known = session_.statement(name);
+                           if (known == nullptr) return {};
+                           return known->query;
+                         });
+}
+
+void ReplayedSession::begin_run(retry::Failure failure, std::string_view cause,
+                                wire::ErrorReport report, bool in_transaction, bool only_if_reads,
+                                TimePoint now) {
+  run_ = std::make_unique<Run>();
+  run_->failure = failure;
+  run_->cause = cause;
+  run_->started = now;
+  run_->ends = deadline_after(now, replay_->options.deadline_for(dialect_));
+  if (only_if_reads) run_->must_read = recording_->log.size();
+  run_->in_transaction = in_transaction;
+  run_->report = std::move(report);
+  run_->statements = session_.settled_statements();
+  run_->told = session_.told();
+  const OpenRequests open = open_requests();
+  run_->dormant = open.owed == 0 && !open.unsynced;
+  recording_->held.clear();
+  cancelled_ = false;
+}
+
+// What the client has asked, less what it was told.
+OpenRequests ReplayedSession::open_requests() const {
+  OpenRequests open;
+  std::size_t asked = 0;
+  std::string_view log = recording_->log;
+  while (!log.empty()) {
+    const retry::LogPiece piece = retry::first_piece(log);
+    log.remove_prefix(piece.bytes.size());
+    if (piece.kind == retry::LogPiece::Kind::unit) ++asked;
+    if (piece.kind == retry::LogPiece::Kind::rest) {
+      // A large Query that is still on its way is a request all the same.
+      const char type = piece.bytes.front();
+      if (type == wire::frontend::query || type == wire::frontend::function_call) {
+        ++asked;
+      } else {
+        open.unsynced = true;
+      }
+    }
+  }
+  const retry::Transcript& told = run_ && passes_on() ? run_->again : recording_->transcript;
+  open.owed = asked - std::min(asked, told.units().size());
+  open.error_told = told.current().failed;
+  open.transaction = run_ && run_->in_transaction;
+  return open;
+}
+
+void ReplayedSession::note_refusal(retry::Failure failure, retry::Refusal why,
+                                   std::string_view cause, Output& out) const {
+  ReplayNote note;
+  note.failure = failure;
+  note.result = "refused";
+  note.why = why;
+  note.cause = cause;
+  out.replays.push_back(std::move(note));
+}
+
+}  // namespace dwspool::session

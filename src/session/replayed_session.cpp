@@ -1,0 +1,312 @@
+// The way of every message, while nothing fails: kept until the session is at rest again.
+#include "dwspool/session/replayed_session.h"
+
+#include <algorithm>
+#include <array>
+#include <utility>
+
+#include "dwspool/base/text.h"
+
+#include "dwspool/sql/lexer.h"
+#include "dwspool/wire/frame.h"
+
+#include "dwspool/retry/unit_log.h"
+
+namespace dwspool::session {
+namespace {
+
+// A log that grew larger than this does not keep its memory.
+constexpr std::size_t kept_capacity = 16384;
+constexpr std::size_t max_spare = 256;
+
+// What a statement begins with that is probably a read; whether it is one is asked when it has
+// failed.
+constexpr std::array<std::string_view, 6> reading_words = {"select",  "with",  "values",
+                                                           "explain", "table", "show"};
+
+}  // namespace
+
+ReplayedSession::ReplayedSession(SessionContext& context, ReplayContext* replay,
+                                 std::uint64_t number, SettingsPtr startup, wire::KeyData key)
+    : session_(context, number, std::move(startup), std::move(key)), replay_(replay) {}
+
+ReplayedSession::~ReplayedSession() {
+  if (recording_) end_recording();
+}
+
+// --- What is kept -------------------------------------------------------------------------------
+
+// `SET dwspool.replay = ...` is a setting like any other, and carried like any other.
+ReplayLevel ReplayedSession::level() {
+  if (replay_ == nullptr) return ReplayLevel::off;
+  const SettingsPtr& wanted = session_.wanted_settings();
+  if (wanted.get() == level_of_.get()) return level_;
+  level_of_ = wanted;
+  level_ = replay_->options.level;
+  if (const std::string* value = wanted->find("dwspool.replay")) {
+    std::string_view name = *value;
+    if (name.size() >= 2 && (name.front() == '\'' || name.front() == '"')) {
+      name = name.substr(1, name.size() - 2);
+    }
+    level_ = retry::read_replay_level(name).value_or(level_);
+  }
+  return level_;
+}
+
+void ReplayedSession::begin_recording() {
+  auto& spare = replay_->spare;
+  if (spare.empty()) {
+    recording_ = std::make_unique<Recording>();
+  } else {
+    recording_ = std::move(spare.back());
+    spare.pop_back();
+  }
+  session_.keep_mark(&recording_->mark);
+}
+
+void ReplayedSession::end_recording() {
+  Recording& done = *recording_;
+  session_.keep_mark(nullptr);
+  replay_->memory -= done.log.size();
+  if (done.log.capacity() > kept_capacity || replay_->spare.size() >= max_spare) {
+    recording_.reset();
+    return;
+  }
+  done.log.clear();
+  done.held.clear();
+  done.transcript.clear();
+  done.mark.wanted.reset();
+  done.mark.statements.clear();
+  replay_->spare.push_back(std::move(recording_));
+}
+
+// --- Live ---------------------------------------------------------------------------------------
+
+Next ReplayedSession::on_client(std::string_view& in, Output& out, TimePoint now) {
+  if (phase_ != Phase::live) {
+    const Next next = on_client_in_run(!in.empty(), out, now);
+    if (phase_ != Phase::live || next != Next::need_input) return next;
+  }
+  while (true) {
+    if (!recording_ && may_record(in)) begin_recording();
+    if (!recording_) return session_.on_client(in, out);
+    // Without a backend, what is answered here may bring the session to rest behind each unit.
+    std::string_view said = in;
+    if (!session_.attached() && !in.empty()) said = retry::first_piece(in).bytes;
+    const std::size_t given = said.size();
+    const bool more = given < in.size();
+    const Next next = record(said, out);
+    in.remove_prefix(given - said.size());
+    if (next != Next::need_input || !more || !said.empty()) return next;
+  }
+}
+
+bool ReplayedSession::may_record(std::string_view in) {
+  return !in.empty() && session_.pins() == 0 && session_.at_rest() &&
+         session_.config().mode != PoolMode::session && level() >= ReplayLevel::statement;
+}
+
+// The session hears `in`, and what it takes of that is kept.
+Next ReplayedSession::record(std::string_view& in, Output& out) {
+  const std::string_view before = in;
+  const std::size_t mark = out.to_client.size();
+  const std::uint32_t errors = out.errors;
+  const Next next = session_.on_client(in, out);
+  if (session_.at_rest()) {
+    end_recording();  // it was answered without a backend
+    return next;
+  }
+  if (out.errors != errors) {
+    // The client was told of a failure already: nothing of it is to be run, now or later.
+    stop_recording(retry::Refusal::none, out);
+    return next;
+  }
+  const std::string_view said = before.substr(0, before.size() - in.size());
+  const retry::ReplayOptions& options = replay_->options;
+  if (recording_->log.size() + said.size() > options.log_bytes ||
+      replay_->memory + said.size() > options.memory ||
+      recording_->transcript.units().size() >= options.log_units) {
+    stop_recording(retry::Refusal::too_big, out);
+    return next;
+  }
+  recording_->log.append(said);
+  replay_->memory += said.size();
+  observe(out, mark);
+  return next;
+}
+
+// Until the next rest, what is lost is lost.
+void ReplayedSession::stop_recording(retry::Refusal why, Output& out) {
+  let_go(out, out.to_client.size());
+  out.unprotected = why;
+  end_recording();
+}
+
+Next ReplayedSession::on_granted(Backend& backend, Output& out, TimePoint now) {
+  const std::size_t mark = out.to_client.size();
+  const Next next = session_.on_granted(backend, out);
+  return phase_ == Phase::live ? next : compare(out, mark, next, now);
+}
+
+Next ReplayedSession::on_server(std::string_view& in, Output& out, TimePoint now) {
+  if (!recording_) return session_.on_server(in, out);
+  const std::size_t mark = out.to_client.size();
+  const std::uint32_t errors = out.errors;
+  const std::uint32_t queries = out.queries;
+  const std::uint32_t transactions = out.transactions;
+  const bool could_commit = session_.lost_work().may_have_committed;
+  const Next next = session_.on_server(in, out);
+  if (phase_ != Phase::live) {
+    const Next compared = take_found_loss(compare(out, mark, next, now), out, now);
+    if (compared != Next::need_input || phase_ != Phase::replaying) return compared;
+    return pump(out, now);
+  }
+  if (next == Next::close) {
+    let_go(out, mark);
+    return next;
+  }
+  if (out.errors == errors && session_.at_rest() && !session_.found_loss()) {
+    // By far the most frequent: all is answered.
+    let_go(out, mark);
+    end_recording();
+    return next;
+  }
+  if (out.errors != errors) {
+    if (const auto taken = take_error(out, mark, now)) return *taken;
+  }
+  if (session_.at_rest() && !session_.found_loss()) {
+    let_go(out, mark);
+    end_recording();
+    return next;
+  }
+  if (out.queries != queries) let_go(out, mark);
+  const bool held = out.queries == queries && holds_back(out, mark, now);
+  if (!held) observe(out, mark);
+  if (held && !session_.found_loss()) return next;
+  // A transaction has ended and the session goes on: what came before is not to be run again.
+  const bool committed =
+      could_commit && !(session_.attached() && session_.lost_work().may_have_committed);
+  if (committed || out.transactions != transactions) {
+    stop_recording(retry::Refusal::pipelined, out);
+  } else if (session_.attached() && session_.backend()->replies.copy_in_by_execute()) {
+    stop_recording(retry::Refusal::copy, out);
+  }
+  if (session_.found_loss()) return take_found_loss(next, out, now);
+  return next;
+}
+
+Next ReplayedSession::take_found_loss(Next next, Output& out, TimePoint now) {
+  if (!session_.found_loss()) return next;
+  const std::string cause = *session_.found_loss();
+  return recording_ ? on_loss(cause, true, out, now) : session_.on_backend_lost(cause, out);
+}
+
+Next ReplayedSession::on_backend_lost(std::string_view cause, Output& out, TimePoint now) {
+  if (!recording_) return session_.on_backend_lost(cause, out);
+  return on_loss(std::string(cause), false, out, now);
+}
+
+// The client is being told what stands behind `mark`.
+void ReplayedSession::observe(const Output& out, std::size_t mark) {
+  out.to_client.for_each_from(mark, [&](std::string_view bytes) { observe_frames(bytes); });
+}
+
+void ReplayedSession::observe_frames(std::string_view bytes) {
+  retry::Transcript& transcript = recording_->transcript;
+  while (!bytes.empty()) {
+    if (transcript.large_left() > 0) {
+      const std::string_view piece = bytes.substr(0, transcript.large_left());
+      transcript.add_rest(piece);
+      bytes.remove_prefix(piece.size());
+      continue;
+    }
+    const wire::FrameView view = wire::peek_frame(bytes);
+    if (view.status == wire::FrameStatus::complete) {
+      const wire::Frame frame = wire::take_frame(bytes, view);
+      transcript.add(frame.type, frame.body());
+    } else {
+      transcript.begin_large(view.type, bytes.substr(wire::header_size), view.total - bytes.size());
+      return;
+    }
+  }
+}
+
+// --- An answer that is held back for a moment ---------------------------------------------------
+
+// The answer to a read outside of a transaction waits until it is whole, has grown large or is
+// some time old: until then, the read can be run again without anybody having seen anything.
+bool ReplayedSession::holds_back(Output& out, std::size_t mark, TimePoint now) {
+  Recording& recording = *recording_;
+  if (recording.held.empty()) {
+    if (session_.found_loss()) return false;
+    const bool untold =
+        recording.transcript.units().empty() && recording.transcript.current().messages == 0;
+    if (!untold || out.to_client.size() == mark || !session_.attached() ||
+        session_.lost_work().in_transaction || session_.lost_work().may_have_committed ||
+        replay_->options.hold_bytes == 0 || !reads(recording.log)) {
+      return false;
+    }
+    deadline_ = deadline_after(now, replay_->options.hold_time);
+  }
+  out.to_client.for_each_from(mark, [&](std::string_view bytes) { recording.held.append(bytes); });
+  out.to_client.truncate(mark);
+  if (recording.held.size() <= replay_->options.hold_bytes) return true;
+  let_go(out, mark);
+  return false;
+}
+
+// What was held goes out, in front of what stands behind `mark`; it is to be observed then.
+void ReplayedSession::let_go(Output& out, std::size_t mark) {
+  if (recording_->held.empty()) return;
+  std::vector<std::string_view> behind;
+  out.to_client.for_each_from(mark, [&](std::string_view bytes) { behind.push_back(bytes); });
+  out.to_client.truncate(mark);
+  out.to_client.copy(recording_->held);
+  recording_->held.clear();
+  for (const std::string_view bytes : behind) out.to_client.add(bytes);
+  deadline_ = never;
+}
+
+bool ReplayedSession::reads(std::string_view log) const {
+  const wire::FrameView view = wire::peek_frame(log);
+  if (view.status != wire::FrameStatus::complete) return false;
+  const std::string_view body = log.substr(wire::header_size, view.total - wire::header_size);
+  std::string_view text;
+  if (view.type == wire::frontend::query) {
+    text = wire::read_query(body).value_or(std::string_view{});
+  } else if (view.type == wire::frontend::parse) {
+    if (const auto message = wire::read_parse(body)) text = message->query;
+  } else if (view.type == wire::frontend::bind) {
+    const auto prefix = wire::read_bind_prefix(body);
+    const PreparedStatement* known = prefix ? session_.statement(prefix->statement) : nullptr;
+    if (known != nullptr) text = known->query;
+  }
+  const sql::Token first = sql::Lexer(text, true).next();
+  return std::any_of(reading_words.begin(), reading_words.end(),
+                     [&](std::string_view word) { return first.is(word); });
+}
+
+// --- Rarely
+// ---------------------------------------------------------------------------------------
+
+Next ReplayedSession::on_timer(Output& out, TimePoint now) {
+  if (now < deadline_) return Next::need_input;
+  deadline_ = never;
+  if (phase_ == Phase::live) {
+    if (recording_) {
+      const std::size_t mark = out.to_client.size();
+      let_go(out, mark);
+      observe(out, mark);
+    }
+    return Next::need_input;
+  }
+  return on_timer_in_run(out, now);
+}
+
+Next ReplayedSession::drain(Output& out) {
+  if (phase_ == Phase::live) return session_.drain(out);
+  draining_ = true;  // when what is under way is through
+  return Next::need_input;
+}
+
+}  // namespace dwspool::session
