@@ -106,6 +106,7 @@ bool FrontConn::refuse_login() {
 }
 
 void FrontConn::on_refusal_due() {
+  if (lingering_) return;  // it has been told something else meanwhile
   worker_.output().to_client.copy(delayed_);
   if (flush()) static_cast<void>(finish());
 }

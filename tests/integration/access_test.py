@@ -3,15 +3,16 @@
 import getpass
 import hashlib
 import os
+import shutil
 import socket
 import struct
-import subprocess
 import time
 
 import psycopg2
 import pytest
 
 from dwspool_testing.certificates import Authority
+from dwspool_testing.programs import run
 from dwspool_testing.proxy import wait_until
 from dwspool_testing.wire import Closed, Connection, cstr, fields, message, startup
 from fake_cn import Role
@@ -265,12 +266,46 @@ def test_every_message_before_the_password_cve_2015_4054(serving, kind):
     assert enter(proxy, host=proxy.dir) == "in"
 
 
-def test_other_drivers(serving):
-    """psql speaks by libpq of its own process: with TLS, channel binding and a password file."""
+def test_psql(serving):
+    """By libpq of its own process: with TLS, channel binding and a password of the environment."""
     proxy = serving({"app": {"password": PASSWORD}})
-    result = subprocess.run(
-        ["psql", "-X", "-At", "-c", "select 1",
-         f"host=127.0.0.1 port={proxy.port} user=app dbname=postgres sslmode=require "
-         "channel_binding=require"],
-        env=dict(os.environ, PGPASSWORD=PASSWORD), capture_output=True, text=True, check=True)
+    result = run(["psql", "-X", "-At", "-c", "select 1",
+                  f"host=127.0.0.1 port={proxy.port} user=app dbname=postgres sslmode=require "
+                  "channel_binding=require"], PGPASSWORD=PASSWORD)
     assert result.stdout == "1\n"
+
+
+# (user, password, way), and what comes of it by each method.
+ATTEMPTS = [("app", PASSWORD, "tls"), ("app", PASSWORD, "clear"), ("app", "wrong", "tls"),
+            ("app", "x" * 1024, "clear"), ("nobody", PASSWORD, "tls"),
+            ("nobody", PASSWORD, "clear")]
+OUTCOMES = {
+    "scram-sha-256": ["in", "in", "28P01", "28P01", "28P01", "28P01"],
+    "md5": ["in", "in", "28P01", "28P01", "28P01", "28P01"],
+    "password": ["in", "28000", "28P01", "28000", "28P01", "28000"],
+}
+
+
+def programs(tmp_path):
+    here = os.path.join(os.path.dirname(__file__), "drivers")
+    modules = os.environ.get("DWSPOOL_NODE_MODULES", "")
+    if shutil.which("node") and os.path.isdir(os.path.join(modules, "pg")):
+        yield ["node", os.path.join(here, "login.js")], {"NODE_PATH": modules}
+    jar = "/usr/share/java/postgresql.jar"
+    if shutil.which("javac") and os.path.exists(jar):
+        run(["javac", "-cp", jar, "-d", str(tmp_path), os.path.join(here, "Login.java")])
+        yield ["java", "-XX:TieredStopAtLevel=1", "-cp", f"{jar}:{tmp_path}", "Login"], {}
+
+
+def test_other_drivers(serving, tmp_path):
+    """node-postgres and pgjdbc, right and wrong, by every method."""
+    words = [word for attempt in ATTEMPTS for word in attempt]
+    found = list(programs(tmp_path))
+    if not found:
+        pytest.skip("there is neither node with pg nor java with pgjdbc")
+    for method, outcomes in OUTCOMES.items():
+        proxy = serving({"app": {"password": PASSWORD}}, [{"method": method}],
+                        auth_failure_limit=0)
+        for command, variables in found:
+            result = run([*command, str(proxy.port), *words], **variables)
+            assert result.stdout.split() == outcomes, (method, command[0], result.stderr)
