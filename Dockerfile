@@ -11,7 +11,7 @@ FROM debian:bookworm-slim AS build
 RUN apt-get update && apt-get install -y --no-install-recommends \
       g++ cmake ninja-build pkg-config libuv1-dev libyaml-cpp-dev libspdlog-dev \
       prometheus-cpp-dev libcivetweb-dev libssl-dev libpq-dev libidn-dev \
-      libpg-query-dev zlib1g-dev \
+      libpg-query-dev libxxhash-dev zlib1g-dev \
  && rm -rf /var/lib/apt/lists/*
 WORKDIR /src
 COPY CMakeLists.txt CMakePresets.json ./

@@ -5,11 +5,12 @@ set -euo pipefail
 
 build="g++ cmake ninja-build pkg-config libuv1-dev libyaml-cpp-dev libspdlog-dev
   prometheus-cpp-dev libcivetweb-dev libssl-dev libpq-dev libidn-dev
-  libpg-query-dev zlib1g-dev"
+  libpg-query-dev libxxhash-dev zlib1g-dev"
 demo="postgresql-15 postgresql-client-15 python3 python3-psycopg2 curl"
 test="clang-14 clang-format-14 clang-tidy-14 libclang-rt-14-dev doctest-dev git curl procps
   postgresql-15 postgresql-client-15 python3 python3-pytest python3-yaml python3-jsonschema
-  python3-psycopg2 python3-psycopg python3-asyncpg libpostgresql-jdbc-java prometheus systemd"
+  python3-psycopg2 python3-psycopg python3-asyncpg python3-sqlalchemy python3-django pgbouncer
+  libpostgresql-jdbc-java prometheus systemd"
 bench="postgresql-15 postgresql-client-15 python3 python3-psycopg2 pgbouncer haproxy linux-perf
   procps"
 

@@ -54,10 +54,9 @@ bool check_coordinators(const config::Config& config, const proxy::TlsStore& tls
   const auto route = proxy::make_route(config, candidate.database, candidate.user);
   if (!route) return true;
   bool good = true;
-  for (std::size_t i = 0; i < route->cluster->coordinators.size(); ++i) {
-    const config::Coordinator& coordinator = route->cluster->coordinators[i];
-    const ProbeResult result = probe({config, tls, route->cluster_index, i}, route->database,
-                                     route->user, route->password);
+  for (const config::Coordinator& coordinator : route->cluster->coordinators) {
+    const ProbeResult result =
+        probe({tls, *route->cluster, coordinator}, route->database, route->user, route->password);
     std::string detail = result.problem;
     if (result.logged_in) {
       detail = result.dialect + " " + result.server_version + ", " + result.method + ", " +

@@ -195,9 +195,9 @@ ProbeResult probe(const ProbeTarget& target, const std::string& database, const 
   ProbeResult result;
   const auto start = std::chrono::steady_clock::now();
   std::uint32_t protocol = wire::protocol_gauss_3_51;
-  const config::Cluster& cluster = target.config.clusters[target.cluster];
-  const config::Coordinator& coordinator = cluster.coordinators[target.coordinator];
-  login::Encryption encryption(target.tls.mode_of(target.cluster, target.coordinator));
+  const config::Cluster& cluster = target.cluster;
+  const config::Coordinator& coordinator = target.coordinator;
+  login::Encryption encryption(proxy::TlsStore::mode_of(cluster, coordinator));
   while (true) {
     UniqueFd fd = connect_to(coordinator, cluster.connect_timeout, result.problem);
     if (!fd) return result;

@@ -23,10 +23,9 @@ struct ProbeResult {
 };
 
 struct ProbeTarget {
-  const config::Config& config;
   const proxy::TlsStore& tls;
-  std::size_t cluster = 0;
-  std::size_t coordinator = 0;
+  const config::Cluster& cluster;
+  const config::Coordinator& coordinator;
 };
 
 ProbeResult probe(const ProbeTarget& target, const std::string& database, const std::string& user,

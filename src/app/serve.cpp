@@ -85,7 +85,7 @@ std::string readiness_of(const proxy::Hub& hub) {
     for (const auto& block : blocks) {
       if (block == nullptr) continue;
       if (block->up.value() == 1 || block->connections.value() > 0) return {};
-      tried = tried || block->failed.value() > 0;
+      tried = tried || block->failed.value() + block->probe_failures.value() > 0;
     }
   }
   return tried ? "no coordinator answers" : "";

@@ -15,6 +15,13 @@ constexpr std::array dialects = {
     Choice<Dialect>{"postgres", Dialect::postgres},
 };
 
+constexpr std::array balances = {
+    Choice<Balance>{"least_connections", Balance::least_connections},
+    Choice<Balance>{"round_robin", Balance::round_robin},
+    Choice<Balance>{"random_two", Balance::random_two},
+    Choice<Balance>{"priority", Balance::priority},
+};
+
 // What is known of one cluster while its section is read.
 class ClusterReader {
  public:
@@ -33,6 +40,12 @@ class ClusterReader {
     read_keepalive(section_, cluster_.keepalive);
     section_.number("max_pbkdf2_iterations", {4096, 100000000}, cluster_.max_pbkdf2_iterations);
     read_tls();
+    section_.choice("balance", balances, cluster_.balance);
+    section_.duration("warm_up", {shortest_time, std::chrono::hours{1}, true}, cluster_.warm_up);
+    section_.number("connect_rate", {0, 10000}, cluster_.connect_rate);
+    section_.duration("max_standby_lag", {shortest_time, longest_time, true},
+                      cluster_.max_standby_lag);
+    read_probe();
     read_cluster_replay(section_, cluster_);
     read_log_in();
     section_.refuse_unknown();
@@ -46,8 +59,11 @@ class ClusterReader {
 
  private:
   void add_host(const Place& place, ConninfoHost host) {
+    if (host.coordinator.priority == 0) {
+      host.coordinator.priority = static_cast<std::uint32_t>(hosts_.size() + 1);
+    }
     const bool known = std::any_of(hosts_.begin(), hosts_.end(), [&](const ConninfoHost& each) {
-      return each.coordinator == host.coordinator;
+      return each.coordinator.label() == host.coordinator.label();
     });
     if (known) {
       reading_.report.add(place, host.coordinator.label() + " stands there twice");
@@ -58,22 +74,69 @@ class ClusterReader {
 
   void read_coordinators() {
     for (const Item& item : section_.list("coordinators")) {
-      const std::optional<std::string> text = read_text(reading_, item, "host:port");
-      if (!text) continue;
-      Result<Endpoint> endpoint = parse_endpoint(*text);
-      if (!endpoint) {
-        reading_.report.add(item.place, endpoint.error().message);
-        continue;
-      }
       Coordinator coordinator;
-      coordinator.host = endpoint->unix_dir.empty() ? endpoint->host : endpoint->unix_dir;
-      coordinator.port = endpoint->port.value_or(coordinator.port);
-      if (coordinator.host == "*" || coordinator.port == 0) {
-        reading_.report.add(item.place, "a coordinator has one host, and a port from 1 to 65535");
-        continue;
+      if (item.node->kind == TreeNode::Kind::map) {
+        Section entry = section_.section_of(item, "coordinators");
+        Item address = entry.item("address");
+        entry.number("weight", {1, 1000}, coordinator.weight);
+        entry.number("priority", {1, 1000}, coordinator.priority);
+        entry.refuse_unknown();
+        if (address.node == nullptr) entry.complain("needs an 'address'");
+        if (entry.clean()) read_address(address, std::move(coordinator));
+      } else {
+        read_address(item, std::move(coordinator));
       }
-      std::string name = coordinator.host;
-      add_host(item.place, {std::move(coordinator), std::move(name)});
+    }
+  }
+
+  void read_address(const Item& item, Coordinator coordinator) {
+    const std::optional<std::string> text = read_text(reading_, item, "host:port");
+    if (!text) return;
+    Result<Endpoint> endpoint = parse_endpoint(*text);
+    if (!endpoint) {
+      reading_.report.add(item.place, endpoint.error().message);
+      return;
+    }
+    coordinator.host = endpoint->unix_dir.empty() ? endpoint->host : endpoint->unix_dir;
+    coordinator.port = endpoint->port.value_or(coordinator.port);
+    if (coordinator.host == "*" || coordinator.port == 0) {
+      reading_.report.add(item.place, "a coordinator has one host, and a port from 1 to 65535");
+      return;
+    }
+    std::string name = coordinator.host;
+    add_host(item.place, {std::move(coordinator), std::move(name)});
+  }
+
+  void read_probe() {
+    Probing& probing = cluster_.probing;
+    const TreeNode* const node = section_.ask("probe");
+    probing.configured = node != nullptr && node->kind != TreeNode::Kind::null;
+    Section part = section_.section("probe");
+    part.name_into("user", probing.user);
+    probing.password = part.secret("password");
+    part.name_into("database", probing.database);
+    const DurationRange often{std::chrono::milliseconds{10}, std::chrono::hours{1}, true};
+    part.duration("interval", often, probing.interval);
+    part.duration("suspect_interval", {std::chrono::milliseconds{10}, std::chrono::minutes{1}},
+                  probing.suspect_interval);
+    part.duration("timeout", {std::chrono::milliseconds{10}, std::chrono::minutes{10}},
+                  probing.timeout);
+    part.duration("dead_after", {std::chrono::milliseconds{100}, std::chrono::hours{24}, true},
+                  probing.dead_after);
+    part.refuse_unknown();
+    if (!part.clean()) return;
+    if (probing.user.empty() && probing.password) {
+      part.complain("has a password, but no 'user' that it belongs to");
+    }
+    if (!probing.user.empty() && probing.database.empty()) {
+      part.complain("has a 'user', but no 'database' that it connects to");
+    }
+    if (probing.interval <= Duration::zero()) return;
+    if (probing.suspect_interval > probing.interval) {
+      part.complain("suspect_interval", "is longer than 'interval'; it is meant to be shorter");
+    }
+    if (probing.dead_after > Duration::zero() && probing.dead_after < probing.timeout) {
+      part.complain("dead_after", "is shorter than 'timeout', the time that one answer may take");
     }
   }
 

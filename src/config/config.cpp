@@ -56,6 +56,14 @@ const User* Config::find_user(std::string_view name) const {
   return find_name_or_any(users, name);
 }
 
+bool Config::is_probed(const Cluster& cluster) const {
+  if (cluster.probing.interval <= Duration::zero()) return false;
+  if (cluster.probing.configured || cluster.coordinators.size() > 1) return true;
+  return std::any_of(databases.begin(), databases.end(), [&](const Database& database) {
+    return database.cluster == cluster.name && database.target && *database.target != Target::any;
+  });
+}
+
 PoolSettings Config::pool_settings(const Database& database, const User* user) const {
   PoolSettings settings;
   apply(defaults, settings);

@@ -8,6 +8,13 @@
 namespace dwspool::config {
 namespace {
 
+constexpr std::array targets = {
+    Choice<Target>{"any", Target::any},
+    Choice<Target>{"read-write", Target::read_write},
+    Choice<Target>{"read-only", Target::read_only},
+    Choice<Target>{"prefer-standby", Target::prefer_standby},
+};
+
 constexpr std::array<std::string_view, 2> console_names = {"dwspool", "pgbouncer"};
 
 std::vector<std::string_view> cluster_names(const Config& config) {
@@ -62,9 +69,17 @@ Database read_database(Section& section, std::string name, const Config& config)
   section.name_into("database", database.backend_database);
   section.name_into("user", database.backend_user);
   database.backend_password = section.secret("password");
+  section.choice("target", targets, database.target);
   read_pool_options(section, database.pool);
   section.refuse_unknown();
   if (!section.clean()) return database;
+  const Cluster* const cluster = config.find_cluster(database.cluster);
+  if (cluster != nullptr && database.target && *database.target != Target::any &&
+      cluster->probing.interval <= Duration::zero()) {
+    section.complain("target",
+                     "which server is the primary is found out by probes, and the "
+                     "cluster has 'probe: {interval: 0}'");
+  }
   if (database.backend_password && database.backend_user.empty()) {
     section.complain("has a password, but no 'user' that it belongs to");
   }

@@ -115,6 +115,16 @@ constexpr auto coordinator_counters = std::to_array<Series<CoordinatorBlock, Cou
      &CoordinatorBlock::failed},
 });
 
+constexpr auto probe_counters = std::to_array<Series<CoordinatorBlock, Counter>>({
+    {"dwspool_coordinator_probes_total", "Probes that have ended.", &CoordinatorBlock::probes},
+    {"dwspool_coordinator_probe_failures_total", "Probes that got no answer.",
+     &CoordinatorBlock::probe_failures},
+});
+
+constexpr auto probe_gauges = std::to_array<Series<CoordinatorBlock, Gauge>>({
+    {"dwspool_coordinator_serving", "1 while it is given work.", &CoordinatorBlock::serving},
+});
+
 constexpr auto coordinator_gauges = std::to_array<Series<CoordinatorBlock, Gauge>>({
     {"dwspool_coordinator_connections", "Connections that are open.",
      &CoordinatorBlock::connections},
@@ -349,19 +359,43 @@ void add_pools(Exposition& out, const Groups<PoolBlock>& pools, TimePoint now) {
   out.histograms(pools, pool_histograms);
 }
 
+// In the order of CoordinatorBlock::role.
+constexpr std::array<std::string_view, 3> host_roles = {"unknown", "primary", "standby"};
+
+bool is_probed(const Blocks<CoordinatorBlock>& blocks) {
+  return std::any_of(blocks.begin(), blocks.end(),
+                     [](const auto& block) { return block->probes.value() > 0; });
+}
+
 void add_coordinators(Exposition& out, const Groups<CoordinatorBlock>& coordinators) {
   out.sums(coordinators, coordinator_gauges, MetricType::Gauge);
   out.sums(coordinators, coordinator_counters, MetricType::Counter);
+  Groups<CoordinatorBlock> probed = coordinators;
+  std::erase_if(probed, [](const auto& group) { return !is_probed(group.second); });
+  out.sums(probed, probe_counters, MetricType::Counter);
+  out.sums(probed, probe_gauges, MetricType::Gauge);
+  MetricFamily& roles =
+      out.family("dwspool_coordinator_role", "1 for the role that it has.", MetricType::Gauge);
+  for (const auto& [labels, blocks] : probed) {
+    const double role = sum(blocks, &CoordinatorBlock::role);
+    for (std::size_t i = 0; i < host_roles.size(); ++i) {
+      Exposition::add(roles, with(labels, "role", host_roles[i]),
+                      role == static_cast<double>(i) ? 1 : 0);
+    }
+  }
   MetricFamily& to =
-      out.family("dwspool_coordinator_up", "1 when a worker's last attempt to connect succeeded.",
+      out.family("dwspool_coordinator_up",
+                 "1 when it answers probes, or else when the last attempt to connect succeeded.",
                  MetricType::Gauge);
   for (const auto& [labels, blocks] : coordinators) {
-    // One worker's success is enough: another's failure may be older, and a worker without
-    // clients would not try again to take it back. Unknown before the first attempt.
+    // What probes say is newer. Else one worker's success is enough: another's failure may be
+    // older, and a worker without clients would not try again to take it back. Unknown before the
+    // first attempt.
     bool tried = false;
     bool up = false;
     for (const auto& block : blocks) {
       tried = tried || block->opened.value() + block->failed.value() > 0;
+      if (is_probed(blocks) && block->probes.value() == 0) continue;
       up = up || block->up.value() != 0;
     }
     if (tried) Exposition::add(to, labels, up ? 1 : 0);

@@ -31,7 +31,7 @@ std::size_t Pool::size() const {
 }
 
 std::optional<BackendId> Pool::acquire(ClientId client, BackendId preferred, TimePoint now) {
-  if (waiters_.empty() && idle_head_ != none) {
+  if (waiters_.empty() && idle_head_ != none && !held_) {
     Slot slot = static_cast<Slot>(idle_head_);
     if (preferred && entries_[slot].backend != preferred) {
       for (std::int32_t i = entries_[slot].following; i != none;
@@ -69,7 +69,7 @@ void Pool::on_slot_denied() {
 
 void Pool::on_slot(TimePoint now) {
   slot_requested_ = false;
-  if (shut_down_) {
+  if (shut_down_ || held_) {
     actions_.push_back({.kind = Action::Kind::free_slot, .client = {}, .backend = {}});
     return;
   }
@@ -102,7 +102,7 @@ bool Pool::lacks_backends() const {
 
 // Asks for one place more, if it is needed.
 void Pool::want_more(TimePoint now) {
-  if (slot_requested_ || shut_down_ || now < not_before_) return;
+  if (slot_requested_ || shut_down_ || held_ || now < not_before_) return;
   if (!lacks_backends() && size() >= options_.min_size) return;
   const bool reserve = options_.has_reserve && !waiters_.empty() &&
                        now - waiters_.front().since >= options_.reserve_timeout;
@@ -169,6 +169,10 @@ void Pool::make_available(Slot slot, TimePoint foreign_since, TimePoint now) {
     want_more(now);
     return;
   }
+  if (held_) {
+    push_idle(slot, now);
+    return;
+  }
   if (foreign_since != never &&
       (waiters_.empty() || foreign_since + foreign_patience < waiters_.front().since)) {
     transit(slot, SlotEvent::lost);
@@ -180,19 +184,40 @@ void Pool::make_available(Slot slot, TimePoint foreign_since, TimePoint now) {
     push_idle(slot, now);
     return;
   }
+  grant_front(slot);
+}
+
+// To the client who waits longest.
+void Pool::grant_front(Slot slot) {
   const Waiter waiter = waiters_.front();
   waiting_.erase(waiter.client.packed());
   waiters_.pop_front();
   transit(slot, SlotEvent::grant);
   actions_.push_back({.kind = Action::Kind::grant,
                       .client = waiter.client,
-                      .backend = backend,
+                      .backend = entries_[slot].backend,
                       .slot = slot,
                       .since = waiter.since});
 }
 
+void Pool::resume(TimePoint now) {
+  held_ = false;
+  while (!waiters_.empty() && idle_head_ != none) {
+    const Slot slot = static_cast<Slot>(idle_head_);
+    unlink_idle(slot);
+    grant_front(slot);
+  }
+  denied_ = Denied::nothing;
+  want_more(now);
+}
+
+void Pool::take_back_grant(const Action& grant) {
+  waiters_.push_front({grant.client, grant.since, false});
+  waiting_[grant.client.packed()] = waiters_.begin();
+}
+
 void Pool::surrender_idle(TimePoint /*now*/) {
-  if (!waiters_.empty() || idle_tail_ == none) return;
+  if (!waiters_.empty() || idle_tail_ == none || held_) return;
   const Slot slot = static_cast<Slot>(idle_tail_);
   unlink_idle(slot);
   const BackendId backend = entries_[slot].backend;
@@ -203,20 +228,19 @@ void Pool::surrender_idle(TimePoint /*now*/) {
 
 void Pool::on_lost(Slot slot, TimePoint now) {
   if (entries_[slot].state == SlotState::idle) unlink_idle(slot);
-  if (entries_[slot].state == SlotState::lent) take_back_grant(entries_[slot].backend);
+  if (entries_[slot].state == SlotState::lent) withdraw_grant(entries_[slot].backend);
   release_slot(slot, SlotEvent::lost);
   want_more(now);
 }
 
 // A backend may die before the shell has heard to whom it was granted, as when a server says
 // goodbye in the same breath as its welcome. Then the client waits on, where it was.
-void Pool::take_back_grant(BackendId backend) {
+void Pool::withdraw_grant(BackendId backend) {
   const auto found = std::find_if(actions_.begin(), actions_.end(), [&](const Action& action) {
     return action.kind == Action::Kind::grant && action.backend == backend;
   });
   if (found == actions_.end()) return;
-  waiters_.push_front({found->client, found->since, false});
-  waiting_[found->client.packed()] = waiters_.begin();
+  take_back_grant(*found);
   actions_.erase(found);
 }
 
@@ -329,7 +353,7 @@ TimePoint Pool::next_deadline() const {
   }
   // Only while want_more() would ask: a deadline that nothing comes of would be due for ever.
   if (options_.has_reserve && denied_ == Denied::without_reserve && lacks_backends() &&
-      !slot_requested_ && !shut_down_) {
+      !slot_requested_ && !shut_down_ && !held_) {
     next = std::min(next, std::max(waiters_.front().since + options_.reserve_timeout, not_before_));
   }
   return next;

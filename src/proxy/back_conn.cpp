@@ -50,7 +50,7 @@ bool BackConn::send_cancel(std::function<void(bool sent)> done) {
   // A key that came by TLS does not go out in clear.
   std::unique_ptr<tls::Engine> engine;
   if (socket_->tls() != nullptr) {
-    engine = worker_.hub().tls.engine_to(pool_.route.cluster_index, coordinator_);
+    engine = worker_.hub().tls.engine_to(*pool_.route.cluster, pool_.cluster->host(host_));
   }
   worker_.send_cancel(id_, {reinterpret_cast<sockaddr*>(&storage), size}, std::move(engine),
                       core_.key, std::move(done));
@@ -68,6 +68,10 @@ void BackConn::on_cancel_finished(bool dealt_with) {
 bool BackConn::cleaned() {
   if (cancel_lost_) {
     lost("a request to cancel may still be on its way to it");
+    return false;
+  }
+  if (!may_be_lent()) {
+    discard();
     return false;
   }
   state_ = State::ready;
@@ -194,7 +198,7 @@ void BackConn::on_idle_bytes(std::string_view& in) {
 void BackConn::lost(const std::string& cause) {
   if (state_ == State::opening) {
     if (opening_->asked_for_tls) {
-      coordinator_failed(cause, metrics::OpenFailure::connect);
+      host_failed(cause, metrics::OpenFailure::connect);
     } else if (socket_->tls() != nullptr && !socket_->tls()->handshake_done()) {
       tls_failed(cause);
     } else if (opening_->login) {
@@ -205,10 +209,11 @@ void BackConn::lost(const std::string& cause) {
   }
   Worker& worker = worker_;
   const bool in_use = client_ != nullptr;
+  pool_.cluster->on_lost(host_, worker.now());
   worker.hub().log.write_limited(
       in_use ? LogLevel::warning : LogLevel::debug, in_use ? "backend.lost" : "backend.closed",
       in_use ? "a backend was lost while a client used it" : "an idle backend has gone",
-      {{"coordinator", pool_.route.cluster->coordinators[coordinator_].label()},
+      {{"coordinator", label()},
        {"database", printable(pool_.database)},
        {"user", printable(pool_.route.user)},
        {"cause", printable(cause, 256)}});
@@ -278,13 +283,41 @@ void BackConn::update_interest() {
   if (socket_) socket_->watch(!paused_, !out_.empty());
 }
 
+// --- What the cluster says -----------------------------------------------------------------------
+
+bool BackConn::may_be_lent() const {
+  return pool_.cluster->serves(host_, pool_.route.target) && pool_.cluster->epoch(host_) == epoch_;
+}
+
+void BackConn::on_topology() {
+  const bool former = pool_.cluster->epoch(host_) != epoch_;
+  if (state_ == State::opening) {
+    if (!counted_in_cluster_) return;  // it does not connect to anybody yet
+    counted_in_cluster_ = false;
+    pool_.cluster->on_open_abandoned(host_, pool_.route.target, worker_.now());
+    opening_->connector.reset();
+    try_next_host();
+  } else if (former) {
+    lost("the host is not the primary any more, or has not answered for too long");
+  } else if (client_ == nullptr && state_ == State::ready) {
+    discard();
+  }
+}
+
+void BackConn::discard() {
+  pool_.pool.on_lost(slot_, worker_.now());
+  worker_.touch(pool_);
+  close();
+}
+
 // --- Back to the pool ----------------------------------------------------------------------------
 
 void BackConn::take_back(bool abandoned) {
   client_ = nullptr;
   if (paused_) pause_reading(false);
   Worker& worker = worker_;
-  if (broken_ || core_.retire || cancel_lost_) {
+  if (broken_ || core_.retire || cancel_lost_ || !may_be_lent() ||
+      pool_.cluster->take_shed(host_, pool_.route.target)) {
     pool_.pool.on_lost(slot_, worker.now());
     worker.touch(pool_);
     worker.remove_backend(id_);
@@ -336,7 +369,7 @@ void BackConn::on_deadline() {
       opening_->login->on_lost("the server did not answer in time");
       on_login_failed();
     } else {
-      coordinator_failed("the server did not answer in time", metrics::OpenFailure::timeout);
+      host_failed("the server did not answer in time", metrics::OpenFailure::timeout);
     }
     return;
   }
@@ -362,7 +395,9 @@ void BackConn::close() {
 BackendTransfer BackConn::hand_over() {
   std::unique_ptr<net::TlsState> tls = socket_->release_tls();
   BackendTransfer transfer{socket_->release(), std::move(tls), std::move(core_),
-                           std::move(in_),     coordinator_,   opened_at_};
+                           std::move(in_),     host_,          epoch_,
+                           opened_at_};
+  counted_in_cluster_ = false;  // it lives on
   worker_.remove_backend(id_);
   return transfer;
 }

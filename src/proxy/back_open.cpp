@@ -1,19 +1,19 @@
-// Opening a backend: the lock-out guard is asked, the coordinators are tried in turn, and the
-// log-in machine is fed.
+// Opening a backend: the lock-out guard is asked, the cluster's hosts are tried in the order that
+// it names, and the log-in machine is fed.
+#include <algorithm>
+
 #include "dwspool/base/text.h"
 
 #include "dwspool/wire/sqlstate.h"
 
-#include "dwspool/auth/digest.h"
-
 #include "dwspool/proxy/back_conn.h"
+#include "dwspool/proxy/login_identity.h"
 #include "dwspool/proxy/pool_context.h"
 #include "dwspool/proxy/worker.h"
 
 namespace dwspool::proxy {
 namespace {
 
-constexpr std::size_t nonce_bytes = 18;
 // While another attempt proves the password: when to ask the guard again.
 constexpr Duration guard_pause = std::chrono::milliseconds{20};
 // Between rounds over coordinators of which none could be had.
@@ -55,13 +55,15 @@ BackConn::BackConn(Worker& worker, BackendId id, PoolContext& pool, BackendTrans
       core_(std::move(transfer.core)),
       in_(std::move(transfer.in)),
       opened_at_(transfer.opened_at),
-      coordinator_(transfer.coordinator) {
+      host_(transfer.host),
+      epoch_(transfer.epoch),
+      label_(pool.cluster->host(transfer.host).label()),
+      counted_in_cluster_(true) {
   core_.reported = worker.reported().intern(session::ReportedSet(*core_.reported));
   core_.applied = worker.settings().intern(session::SettingSet(*core_.applied));
   core_.statements.move_to(worker.statements());
   coordinator_metrics_ =
-      worker.hub().metrics.coordinator(worker.index(), pool.route.cluster->name,
-                                       pool.route.cluster->coordinators[coordinator_].label());
+      worker.hub().metrics.coordinator(worker.index(), pool.route.cluster->name, label_);
   coordinator_metrics_->connections.add(1);
   counted_open_ = true;
   socket_ = std::make_unique<net::Socket>(worker.loop(), std::move(transfer.fd), *this,
@@ -70,6 +72,7 @@ BackConn::BackConn(Worker& worker, BackendId id, PoolContext& pool, BackendTrans
 }
 
 BackConn::~BackConn() {
+  if (counted_in_cluster_) pool_.cluster->on_closed(host_, pool_.route.target, worker_.now());
   if (counted_open_) {
     coordinator_metrics_->connections.add(-1);
     worker_.metrics().backends_closed.add();
@@ -77,7 +80,6 @@ BackConn::~BackConn() {
 }
 
 void BackConn::open() {
-  opening_->order = worker_.rotation(pool_.route.cluster_index).order(worker_.now());
   ask_guard();
 }
 
@@ -87,16 +89,12 @@ void BackConn::ask_guard() {
   switch (answer.answer) {
     case login::LoginGuard::Answer::go:
       opening_->attempt = answer.attempt;
-      next_coordinator();
+      try_next_host();
       return;
-    case login::LoginGuard::Answer::wait: {
-      // As if nobody could be reached for a moment; nobody hears of it.
-      Worker& worker = worker_;
-      pool_.pool.on_open_failed(slot_, worker.now() + guard_pause, worker.now());
-      worker.touch(pool_);
-      worker.remove_backend(id_);
+    case login::LoginGuard::Answer::wait:
+      // As if nobody could be reached for a moment.
+      come_to_nothing(worker_.now() + guard_pause);
       return;
-    }
     case login::LoginGuard::Answer::held:
       break;
   }
@@ -104,21 +102,34 @@ void BackConn::ask_guard() {
   report.hint =
       "The coordinator has refused this password; dwspool does not try it again by itself, since "
       "accounts get locked by repetition. Correct the password in its configuration.";
-  failed(report, true);
+  failed(report);
 }
 
-void BackConn::next_coordinator() {
-  coordinator_ = opening_->order[opening_->next];
+void BackConn::try_next_host() {
+  ClusterState& cluster = *pool_.cluster;
+  const cluster::Choice choice =
+      cluster.choose(pool_.route.target, opening_->tried, worker_.now(), worker_.random_unit());
+  if (choice.hosts.empty()) {
+    const TimePoint later = worker_.now() + round_pause;
+    come_to_nothing(opening_->tried.empty() ? std::min(choice.retry_at, later) : later);
+    return;
+  }
+  host_ = choice.hosts.front();
+  epoch_ = cluster.epoch(host_);
+  opening_->tried.push_back(host_);
+  cluster.on_connecting(host_, pool_.route.target, worker_.now());
+  counted_in_cluster_ = true;
+  label_ = cluster.host(host_).label();
   opening_->encryption =
-      login::Encryption(worker_.hub().tls.mode_of(pool_.route.cluster_index, coordinator_));
-  try_coordinator();
+      login::Encryption(TlsStore::mode_of(cluster.config(), cluster.host(host_)));
+  coordinator_metrics_ =
+      worker_.hub().metrics.coordinator(worker_.index(), cluster.config().name, label_);
+  connect();
 }
 
-void BackConn::try_coordinator() {
+void BackConn::connect() {
   const config::Cluster& cluster = *pool_.route.cluster;
-  const config::Coordinator& coordinator = cluster.coordinators[coordinator_];
-  coordinator_metrics_ =
-      worker_.hub().metrics.coordinator(worker_.index(), cluster.name, coordinator.label());
+  const config::Coordinator& coordinator = pool_.cluster->host(host_);
   deadline_ = deadline_after(worker_.now(), cluster.connect_timeout);
   worker_.add_backend_deadline(id_, deadline_);
   opening_->login.reset();
@@ -138,7 +149,7 @@ void BackConn::try_coordinator() {
 
 void BackConn::on_connected(UniqueFd fd, const std::string& error) {
   if (!fd) {
-    coordinator_failed(error, metrics::OpenFailure::connect);
+    host_failed(error, metrics::OpenFailure::connect);
     return;
   }
   const config::Cluster& cluster = *pool_.route.cluster;
@@ -154,7 +165,7 @@ void BackConn::on_connected(UniqueFd fd, const std::string& error) {
   login::Encryption::request(request);
   opening_->asked_for_tls = true;
   if (!send_raw(request)) {
-    coordinator_failed("could not send to the server", metrics::OpenFailure::connect);
+    host_failed("could not send to the server", metrics::OpenFailure::connect);
   }
 }
 
@@ -168,40 +179,33 @@ void BackConn::on_encryption_answer(std::string_view& in) {
       return;
     case Answer::start_tls:
       // The log-in waits for the end of the handshake by itself.
-      socket_->start_tls(worker_.hub().tls.engine_to(pool_.route.cluster_index, coordinator_));
+      socket_->start_tls(
+          worker_.hub().tls.engine_to(*pool_.route.cluster, pool_.cluster->host(host_)));
       start_login();
       return;
     case Answer::in_clear:
       start_login();
       return;
     case Answer::again:
-      try_coordinator();
+      connect();
       return;
     case Answer::refused:
-      coordinator_failed(std::string(opening_->encryption.reason()), metrics::OpenFailure::tls);
+      host_failed(std::string(opening_->encryption.reason()), metrics::OpenFailure::tls);
       return;
   }
 }
 
 void BackConn::tls_failed(const std::string& why) {
   if (opening_->encryption.on_handshake_failed()) {
-    try_coordinator();
+    connect();
   } else {
-    coordinator_failed(why, metrics::OpenFailure::tls);
+    host_failed(why, metrics::OpenFailure::tls);
   }
 }
 
 void BackConn::start_login() {
-  const config::Cluster& cluster = *pool_.route.cluster;
-  login::Identity identity;
-  identity.user = pool_.route.user;
-  identity.database = pool_.route.database;
-  identity.password = pool_.route.password;
-  identity.max_iterations = cluster.max_pbkdf2_iterations;
-  identity.nonce = auth::make_scram_nonce(auth::random_bytes(nonce_bytes));
-  identity.protocol = worker_.wants_protocol_3_0(pool_.route.cluster_index, coordinator_)
-                          ? wire::protocol_3_0
-                          : wire::protocol_gauss_3_51;
+  login::Identity identity = login_identity(*pool_.cluster, host_, pool_.route.user,
+                                            pool_.route.database, pool_.route.password);
   opening_->protocol = identity.protocol;
   opening_->login.emplace(std::move(identity));
   std::string bytes;
@@ -262,10 +266,13 @@ void BackConn::on_logged_in() {
   core_.reported = worker_.reported().intern(std::move(reported));
   core_.applied = worker_.no_settings();
   core_.key = login.key();
-  const Dialect configured = pool_.route.cluster->dialect;
-  core_.dialect = configured == Dialect::unknown ? login.dialect() : configured;
+  const Dialect known = pool_.cluster->dialect();
+  core_.dialect = known == Dialect::unknown ? login.dialect() : known;
+  if (known == Dialect::unknown && login.dialect() == Dialect::dws) {
+    pool_.cluster->learn_dialect(Dialect::dws);
+  }
   worker_.hub().credentials.on_success(pool_.route.account);
-  worker_.rotation(pool_.route.cluster_index).on_success(coordinator_);
+  pool_.cluster->on_opened(host_, worker_.now());
   coordinator_metrics_->opened.add();
   coordinator_metrics_->up.set(1);
   coordinator_metrics_->connections.add(1);
@@ -273,7 +280,7 @@ void BackConn::on_logged_in() {
   worker_.metrics().backends_opened.add();
   worker_.metrics().backend_open_seconds.observe(worker_.now() - opening_since_);
   worker_.hub().log.write(LogLevel::debug, "backend.opened", "a backend has logged in",
-                          {{"coordinator", pool_.route.cluster->coordinators[coordinator_].label()},
+                          {{"coordinator", label()},
                            {"database", printable(pool_.database)},
                            {"user", printable(pool_.route.user)},
                            {"method", login.method()},
@@ -282,8 +289,7 @@ void BackConn::on_logged_in() {
   for (const std::string& notice : login.notices()) {
     worker_.hub().log.write_limited(
         LogLevel::warning, "backend.login_notice", "the server says at log-in: " + notice,
-        {{"coordinator", pool_.route.cluster->coordinators[coordinator_].label()},
-         {"user", printable(pool_.route.user)}});
+        {{"coordinator", label()}, {"user", printable(pool_.route.user)}});
   }
   pool_.welcome.on_login(core_.reported);
   pool_.last_failure.clear();
@@ -300,30 +306,29 @@ void BackConn::on_login_failed() {
   const login::Failure failure = login.failure();
   const wire::ErrorReport report = login.report();
   if (failure == login::Failure::old_protocol) {
-    worker_.wants_protocol_3_0(pool_.route.cluster_index, coordinator_) = true;
-    try_coordinator();
+    pool_.cluster->wants_protocol_3_0(host_) = true;
+    connect();
     return;
   }
   const bool by_server =
       failure == login::Failure::credentials || failure == login::Failure::unavailable;
   if (by_server && opening_->encryption.on_login_refused(report.sqlstate, login.proven())) {
-    try_coordinator();
+    connect();
     return;
   }
   if (failure == login::Failure::unavailable) {
-    coordinator_failed(report.message, metrics::OpenFailure::unavailable);
+    host_failed(report.message, metrics::OpenFailure::unavailable);
     return;
   }
   worker_.metrics().open_failures[static_cast<std::size_t>(failure_label(failure))].add();
   coordinator_metrics_->failed.add();
   coordinator_metrics_->up.set(1);  // it answers, if only to refuse
-  const std::string label = pool_.route.cluster->coordinators[coordinator_].label();
   const bool refused = failure == login::Failure::credentials;
   worker_.hub().log.write_limited(
       LogLevel::error, refused ? "backend.password_refused" : "backend.login_failed",
       refused ? "a coordinator refused the log-in; the account is not tried again for a while"
               : "a coordinator refused the log-in",
-      {{"coordinator", label},
+      {{"coordinator", label()},
        {"database", printable(pool_.route.database)},
        {"user", printable(pool_.route.user)},
        {"sqlstate", printable(report.sqlstate)},
@@ -332,43 +337,44 @@ void BackConn::on_login_failed() {
     opening_->attempt.reset();
     worker_.hub().credentials.on_refused(pool_.route.account, report, worker_.now());
   }
-  failed(report, true);
+  failed(report);
 }
 
-// This coordinator does not answer: the next one, or, after the last one, a pause.
-void BackConn::coordinator_failed(const std::string& why, metrics::OpenFailure reason) {
-  const std::string label = pool_.route.cluster->coordinators[coordinator_].label();
-  worker_.rotation(pool_.route.cluster_index)
-      .on_failure(coordinator_, worker_.now(), worker_.random_unit());
+// This host does not answer: the next one, or, after the last one, a pause.
+void BackConn::host_failed(const std::string& why, metrics::OpenFailure reason) {
+  counted_in_cluster_ = false;
+  pool_.cluster->on_open_failed(
+      host_, pool_.route.target,
+      opening_->login ? trouble_of(opening_->login->report()) : cluster::Trouble::unreachable,
+      worker_.now(), worker_.random_unit());
   worker_.metrics().open_failures[static_cast<std::size_t>(reason)].add();
   coordinator_metrics_->failed.add();
   coordinator_metrics_->up.set(0);
   worker_.hub().log.write_limited(LogLevel::warning, "backend.connect_failed",
                                   "a coordinator does not answer",
-                                  {{"coordinator", label}, {"reason", printable(why, 256)}});
-  pool_.last_failure = label + ": " + printable(why, 256);
-  if (++opening_->next < opening_->order.size()) {
-    next_coordinator();
-    return;
-  }
-  wire::ErrorReport report;
-  report.sqlstate = wire::sqlstate::connection_failure;
-  report.message = why;
-  failed(report, false);
+                                  {{"coordinator", label_}, {"reason", printable(why, 256)}});
+  pool_.last_failure = label_ + ": " + printable(why, 256);
+  try_next_host();
 }
 
-// The attempt is over. Those who wait are told if waiting cannot help. Destroys *this.
-void BackConn::failed(const wire::ErrorReport& report, bool for_all_who_wait) {
+// The attempt is over, and nobody hears of it: those who wait go on waiting. Destroys *this.
+void BackConn::come_to_nothing(TimePoint not_before) {
   Worker& worker = worker_;
   PoolContext& pool = pool_;
   if (opening_->attempt) {
     worker.hub().credentials.on_no_verdict(pool.route.account, *opening_->attempt);
   }
-  const Duration pause = for_all_who_wait ? refused_pause : round_pause;
-  pool.pool.on_open_failed(slot_, worker.now() + pause, worker.now());
-  worker.remove_backend(id_);
-  if (for_all_who_wait) worker.fail_waiters(pool, report);
+  pool.pool.on_open_failed(slot_, not_before, worker.now());
   worker.touch(pool);
+  worker.remove_backend(id_);
+}
+
+// The same when waiting cannot help: those who wait are told. Destroys *this.
+void BackConn::failed(const wire::ErrorReport& report) {
+  Worker& worker = worker_;
+  PoolContext& pool = pool_;
+  come_to_nothing(worker.now() + refused_pause);
+  worker.fail_waiters(pool, report);
 }
 
 }  // namespace dwspool::proxy

@@ -160,15 +160,24 @@ bool FrontConn::run(Next next, std::string_view& in) {
 
 // False when the client has to wait.
 bool FrontConn::acquire() {
-  const std::optional<BackendId> granted = pool_->pool.acquire(id_, last_backend_, worker_.now());
-  worker_.touch(*pool_);
-  if (!granted) {
-    waiting_ = true;
-    wait_started_ = worker_.now();
-    return false;
+  // What is known about the cluster may have changed a moment ago.
+  if (pool_->cluster->holds(pool_->route.target)) worker_.follow(*pool_);
+  BackConn* backend = nullptr;
+  while (backend == nullptr) {
+    const std::optional<BackendId> granted = pool_->pool.acquire(id_, last_backend_, worker_.now());
+    worker_.touch(*pool_);
+    if (!granted) {
+      waiting_ = true;
+      wait_started_ = worker_.now();
+      return false;
+    }
+    backend = worker_.find_backend(*granted);
+    if (backend->may_be_lent()) continue;
+    backend->discard();
+    backend = nullptr;
   }
-  backend_ = worker_.find_backend(*granted);
-  last_backend_ = *granted;
+  backend_ = backend;
+  last_backend_ = backend->id();
   backend_->lend(*this);
   adopt_pid();
   pool_->metrics->backends_assigned.add();

@@ -1,7 +1,5 @@
 #include "dwspool/proxy/pool_context.h"
 
-#include "dwspool/auth/digest.h"
-
 namespace dwspool::proxy {
 namespace {
 
@@ -34,11 +32,13 @@ session::SessionConfig session_config(const config::PoolSettings& settings) {
   return config;
 }
 
-retry::ReplayOptions replay_options(const config::PoolSettings& settings) {
+retry::ReplayOptions replay_options(const Route& route) {
+  const config::PoolSettings& settings = route.settings;
   retry::ReplayOptions options;
   options.level = settings.replay;
   options.deadline = settings.replay_deadline;
   options.attempts = settings.replay_attempts;
+  options.needs_primary = route.target == Target::read_write;
   return options;
 }
 
@@ -88,8 +88,8 @@ std::optional<Route> make_route(const config::Config& config, const std::string&
                        ? database
                        : route.cluster->database;
   route.settings = config.pool_settings(*entry, user_entry);
-  route.account = route.cluster->name + '\0' + route.user + '\0' +
-                  (route.password ? auth::sha256(route.password->reveal()) : std::string());
+  route.target = entry->target.value_or(Target::read_write);
+  route.account = account_name(*route.cluster, route.user, route.password);
   const bool own_knobs = user_entry != nullptr && user_entry->pool != config::PoolOptions{};
   route.pool_key = database + '\0' + route.account + '\0' + (own_knobs ? user_entry->name : "");
   return route;
@@ -101,7 +101,7 @@ PoolContext::PoolContext(Route pool_route, session::PreparedTable& statements,
     : route(std::move(pool_route)),
       pool(pool_options(route.settings)),
       sessions{session_config(route.settings), statements, settings, reported, welcome},
-      replay(replay_options(route.settings), error_table(*route.cluster)) {}
+      replay(replay_options(route), error_table(*route.cluster)) {}
 
 void PoolContext::publish(std::size_t worker) {
   const auto show = [](metrics::Gauge& gauge, std::int64_t& shown, std::size_t value) {

@@ -6,6 +6,22 @@ Server::Server(Hub& hub) : hub_(hub) {
   for (std::size_t i = 0; i < hub.config->workers; ++i) {
     workers_.push_back(std::make_unique<Worker>(hub, i, workers_));
   }
+  for (std::size_t i = 0; i < hub.clusters.size(); ++i) {
+    ClusterState& cluster = *hub.clusters[i];
+    probers_.push_back(std::make_unique<Prober>(hub, cluster, loop()));
+    cluster.listen({.changed =
+                        [this, &cluster] {
+                          for (const std::unique_ptr<Worker>& worker : workers_) {
+                            worker->post([&cluster](Worker& self) { self.on_topology(cluster); });
+                          }
+                        },
+                    .wake =
+                        [this, i] {
+                          workers_.front()->post([this, i](Worker&) {
+                            if (!probers_.empty()) probers_[i]->wake();
+                          });
+                        }});
+  }
   for (const config::Listener& listener : hub.config->listeners) {
     net::ListenOptions options;
     options.host = listener.host;
@@ -24,7 +40,9 @@ Server::Server(Hub& hub) : hub_(hub) {
   }
 }
 
-Server::~Server() = default;
+Server::~Server() {
+  for (const std::unique_ptr<ClusterState>& cluster : hub_.clusters) cluster->listen({});
+}
 
 std::vector<net::Address> Server::addresses() const {
   std::vector<net::Address> addresses;
@@ -85,6 +103,7 @@ void Server::stop_all() {
   stopped_ = true;
   shutdown_timer_.reset();
   listeners_.clear();
+  probers_.clear();
   for (const std::unique_ptr<Worker>& worker : workers_) {
     worker->post([](Worker& self) { self.stop(); });
   }

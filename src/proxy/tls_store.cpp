@@ -46,21 +46,18 @@ std::unique_ptr<tls::Engine> TlsStore::engine_to_client(bool direct) const {
   return std::make_unique<tls::Engine>(contexts_.clients, options);
 }
 
-std::unique_ptr<tls::Engine> TlsStore::engine_to(std::size_t cluster,
-                                                 std::size_t coordinator) const {
-  const config::Cluster& of = config_->clusters[cluster];
-  const config::Coordinator& to = of.coordinators[coordinator];
+std::unique_ptr<tls::Engine> TlsStore::engine_to(const config::Cluster& cluster,
+                                                 const config::Coordinator& host) const {
   tls::EngineOptions options;
-  options.host = to.tls_name.empty() ? to.host : to.tls_name;
-  options.verify_host = of.tls.mode == TlsMode::verify_full;
-  options.send_sni = of.tls.send_sni;
+  options.host = host.tls_name.empty() ? host.host : host.tls_name;
+  options.verify_host = cluster.tls.mode == TlsMode::verify_full;
+  options.send_sni = cluster.tls.send_sni;
   const std::lock_guard lock(mutex_);
-  return std::make_unique<tls::Engine>(contexts_.clusters[cluster], options);
-}
-
-TlsMode TlsStore::mode_of(std::size_t cluster, std::size_t coordinator) const {
-  const config::Cluster& of = config_->clusters[cluster];
-  return of.coordinators[coordinator].is_unix() ? TlsMode::disable : of.tls.mode;
+  for (std::size_t i = 0; i < config_->clusters.size(); ++i) {
+    if (config_->clusters[i].name != cluster.name) continue;
+    return std::make_unique<tls::Engine>(contexts_.clusters[i], options);
+  }
+  throw std::logic_error("TLS to a cluster that is not configured");
 }
 
 std::string TlsStore::reload() {

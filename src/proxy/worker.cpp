@@ -30,10 +30,6 @@ Worker::Worker(Hub& hub, std::size_t index, std::vector<std::unique_ptr<Worker>>
       random_state_(wire::load_u32(auth::random_bytes(4).data()) | 1U),
       wake_(loop_, [this] { run_tasks(); }),
       timer_(loop_, [this] { on_timer(); }) {
-  for (const config::Cluster& cluster : hub.config->clusters) {
-    rotations_.emplace_back(cluster.coordinators.size());
-    old_protocol_.push_back(std::make_unique<bool[]>(cluster.coordinators.size()));  // NOLINT
-  }
   next_housekeeping_ = loop_.now() + housekeeping;
   metrics_->heartbeat.set(
       std::chrono::duration_cast<std::chrono::seconds>(loop_.now().time_since_epoch()).count());
@@ -150,8 +146,12 @@ PoolContext* Worker::find_pool(const std::string& database, const std::string& u
   pool->database = database;
   pool->slots = hub_.slots.account(key, size, reserve);
   pool->metrics = hub_.metrics.pool(index_, printable(database), printable(pool->route.user));
+  pool->cluster = hub_.clusters[pool->route.cluster_index].get();
   PoolContext* made = pool.get();
   pools_.emplace(key, std::move(pool));
+  made->cluster->offer(
+      {made->route.user, made->route.password, made->route.database, made->route.account});
+  follow(*made);
   made->pool.tick(now());
   touch(*made);
   return made;
@@ -193,7 +193,11 @@ void Worker::do_actions(PoolContext& pool) {
       switch (action.kind) {
         case pool::Action::Kind::grant:
           if (backend == nullptr) break;
-          if (client != nullptr) {
+          if (client != nullptr && !backend->may_be_lent()) {
+            pool.pool.take_back_grant(action);
+            follow(pool);
+            backend->discard();
+          } else if (client != nullptr) {
             client->on_granted(*backend);
           } else {
             pool.pool.give_back(backend->slot(), pool.slots->foreign_wait(index_), now());
@@ -234,24 +238,6 @@ void Worker::do_actions(PoolContext& pool) {
     }
     actions.clear();
   }
-}
-
-wire::ErrorReport Worker::timeout_report(const PoolContext& pool, bool at_login) {
-  wire::ErrorReport report;
-  report.sqlstate =
-      at_login ? wire::sqlstate::cannot_connect_now : wire::sqlstate::connection_failure;
-  report.message = "no connection to the database server could be had in time";
-  if (!pool.last_failure.empty()) {
-    report.detail = "The last attempt to connect failed: " + pool.last_failure;
-    report.hint = "Nothing was sent to the server.";
-  } else {
-    report.detail = "All connections of the pool (pool_size " +
-                    std::to_string(pool.route.settings.size) + ") were in use.";
-    report.hint =
-        "Nothing was sent to the server. Raise pool_size or queue_timeout, or use "
-        "shorter transactions.";
-  }
-  return report;
 }
 
 void Worker::open_backend(PoolContext& pool, pool::Slot slot) {

@@ -14,10 +14,6 @@
 namespace dwspool::retry {
 namespace {
 
-// The library walks its tree by calling itself, some 160 bytes of stack for each level, and has no
-// limit of its own: 1+1+1+... nests as deep as it is long. The tree has a few values for each.
-constexpr std::size_t deepest_tree = 12000;
-
 struct FreeResult {
   void operator()(PgQueryParseResult* result) const {
     pg_query_free_parse_result(*result);
@@ -30,7 +26,7 @@ bool parse(const std::string& text, TextFacts& facts) {
       new PgQueryParseResult(pg_query_parse(text.c_str())));
   if (result->error != nullptr || result->parse_tree == nullptr) return false;
   JsonTree tree;
-  if (!tree.read(result->parse_tree, deepest_tree)) return false;
+  if (!tree.read(result->parse_tree)) return false;
   for (const Json each : tree.root().member("stmts")) {
     facts.statements.push_back(read_statement(each.member("stmt")));
   }

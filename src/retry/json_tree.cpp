@@ -17,8 +17,7 @@ char escaped_character(std::string_view digits) {
 // Finds values one behind the other.
 class Reader {
  public:
-  Reader(std::string_view text, std::size_t max_depth, std::vector<JsonNode>& nodes)
-      : text_(text), max_depth_(max_depth), nodes_(nodes) {}
+  Reader(std::string_view text, std::vector<JsonNode>& nodes) : text_(text), nodes_(nodes) {}
 
   bool run() {
     if (!read_value({})) return false;
@@ -85,7 +84,6 @@ class Reader {
     }
     const char c = text_[at_];
     if (c == '{' || c == '[') {
-      if (open_.size() >= max_depth_) return false;
       ++at_;
       open_.push_back({index, 0, c == '{' ? '}' : ']'});
       return true;
@@ -98,7 +96,6 @@ class Reader {
   }
 
   std::string_view text_;
-  std::size_t max_depth_;
   std::vector<JsonNode>& nodes_;
   std::size_t at_ = 0;
   std::vector<Open> open_;
@@ -156,10 +153,10 @@ Json Json::member(std::string_view name) const {
   return {};
 }
 
-bool JsonTree::read(std::string_view text, std::size_t max_depth) {
+bool JsonTree::read(std::string_view text) {
   nodes_.clear();
   nodes_.emplace_back();
-  return Reader(text, max_depth, nodes_).run();
+  return Reader(text, nodes_).run();
 }
 
 }  // namespace dwspool::retry

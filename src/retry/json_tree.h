@@ -62,8 +62,8 @@ class Json {
 
 class JsonTree {
  public:
-  // False when `text` is no JSON, or nests deeper than `max_depth`. The text must outlive the tree.
-  bool read(std::string_view text, std::size_t max_depth);
+  // False when `text` is no JSON. The text must outlive the tree.
+  bool read(std::string_view text);
   Json root() const { return {&nodes_, nodes_.size() > 1 ? 1U : 0U}; }
 
  private:

@@ -1,5 +1,7 @@
 #include "retry/row_order.h"
 
+#include <vector>
+
 #include "retry/known_functions.h"
 
 namespace dwspool::retry {
@@ -23,10 +25,17 @@ void note_call(Json call, Calls& calls) {
   if (is_aggregate(name) && !call.member("over")) calls.aggregate = true;
 }
 
-void note_calls(Json value, Calls& calls) {
-  if (value.key() == "SubLink") return;
-  if (value.key() == "FuncCall") note_call(value, calls);
-  for (const Json each : value) note_calls(each, calls);
+Calls calls_in(Json expressions) {
+  Calls calls;
+  std::vector<Json> rest = {expressions};
+  while (!rest.empty()) {
+    const Json value = rest.back();
+    rest.pop_back();
+    if (value.key() == "SubLink") continue;
+    if (value.key() == "FuncCall") note_call(value, calls);
+    for (const Json each : value) rest.push_back(each);
+  }
+  return calls;
 }
 
 bool has_limit_of_one(Json select) {
@@ -41,8 +50,7 @@ bool select_is_ordered(Json select) {
   if (select.member("sortClause").first() || has_limit_of_one(select)) return true;
   if (select.member("op").text() != "SETOP_NONE") return false;
   if (const Json values = select.member("valuesLists")) return values.size() == 1;
-  Calls calls;
-  note_calls(select.member("targetList"), calls);
+  const Calls calls = calls_in(select.member("targetList"));
   if (!calls.only_known) return false;
   if (!select.member("fromClause").first()) return true;
   return calls.aggregate && !select.member("groupClause").first();
@@ -52,9 +60,7 @@ bool inserts_one(Json insert) {
   const Json source = insert.member("selectStmt").member("SelectStmt");
   if (!source) return true;  // DEFAULT VALUES
   const Json values = source.member("valuesLists");
-  Calls calls;
-  note_calls(values, calls);
-  return values.size() == 1 && calls.only_known;
+  return values.size() == 1 && calls_in(values).only_known;
 }
 
 }  // namespace

@@ -44,10 +44,51 @@ constexpr std::array<std::string_view, 7> for_the_session = {
 // Everything in a tree that matters wherever it stands.
 class Walk {
  public:
-  // A member with the name of a node, or an item of a list.
-  void value(Json value) {
+  // `node`: a member with the name of a node. Trees are deep: nothing calls itself here.
+  void run(Json node) {
+    steps_.push_back({Step::Kind::visit, node, 0});
+    while (!steps_.empty()) {
+      const Step step = steps_.back();
+      steps_.pop_back();
+      switch (step.kind) {
+        case Step::Kind::visit:
+          visit(step.value);
+          break;
+        case Step::Kind::learn_name:
+          common_names_.push_back(step.value.member("ctename").string());
+          break;
+        case Step::Kind::forget_names:
+          common_names_.resize(step.names_left);
+          break;
+      }
+    }
+  }
+
+  bool writes() const { return writes_; }
+  bool executes() const { return executes_; }
+  bool concurrent() const { return concurrent_; }
+
+  void finish(StatementFacts& facts) {
+    facts.external = external_;
+    facts.session_effect = session_effect_;
+    facts.functions = std::move(functions_);
+    facts.relations = std::move(relations_);
+    sort_names(facts.functions);
+    sort_names(facts.relations);
+  }
+
+ private:
+  // What is still to be done, the last first.
+  struct Step {
+    enum class Kind : std::uint8_t { visit, learn_name, forget_names };
+    Kind kind;
+    Json value;
+    std::size_t names_left;
+  };
+
+  void visit(Json value) {
     const std::string_view key = value.key();
-    if (is_query(key)) {
+    if (key == "SelectStmt" || key == "larg" || key == "rarg" || contains(data_changes, key)) {
       query(value);
       return;
     }
@@ -67,45 +108,27 @@ class Walk {
       concurrent_ = true;
     }
     if (value.member("relpersistence").text() == "t") session_effect_ = true;
-    for (const Json each : value) this->value(each);
-  }
-
-  bool writes() const { return writes_; }
-  bool executes() const { return executes_; }
-  bool concurrent() const { return concurrent_; }
-
-  void finish(StatementFacts& facts) {
-    facts.external = external_;
-    facts.session_effect = session_effect_;
-    facts.functions = std::move(functions_);
-    facts.relations = std::move(relations_);
-    sort_names(facts.functions);
-    sort_names(facts.relations);
-  }
-
- private:
-  static bool is_query(std::string_view key) {
-    return key == "SelectStmt" || key == "larg" || key == "rarg" || contains(data_changes, key);
+    for (const Json each : value) steps_.push_back({Step::Kind::visit, each, 0});
   }
 
   // A query with what its WITH names: that is no table for it and what stands in it. Without
-  // RECURSIVE a part of WITH knows those before it only.
+  // RECURSIVE a part of WITH knows those before it only. As steps, in reverse.
   void query(Json query) {
     if (contains(data_changes, query.key())) writes_ = true;
-    const std::size_t before = common_names_.size();
+    steps_.push_back({Step::Kind::forget_names, {}, common_names_.size()});
+    for (const Json each : query) {
+      if (each.key() != "withClause") steps_.push_back({Step::Kind::visit, each, 0});
+    }
     const Json with = query.member("withClause");
     const bool recursive = with.member("recursive").is_true();
+    std::vector<Step> parts;
     for (const Json each : with.member("ctes")) {
-      if (recursive) common_names_.push_back(each.first().member("ctename").string());
+      const Json part = each.first();
+      if (recursive) common_names_.push_back(part.member("ctename").string());
+      parts.push_back({Step::Kind::visit, part.member("ctequery").first(), 0});
+      if (!recursive) parts.push_back({Step::Kind::learn_name, part, 0});
     }
-    for (const Json each : with.member("ctes")) {
-      value(each.first().member("ctequery").first());
-      if (!recursive) common_names_.push_back(each.first().member("ctename").string());
-    }
-    for (const Json each : query) {
-      if (each.key() != "withClause") value(each);
-    }
-    common_names_.resize(before);
+    steps_.insert(steps_.end(), parts.rbegin(), parts.rend());
   }
 
   static FunctionName list_name(Json list) {
@@ -146,6 +169,7 @@ class Walk {
   std::vector<std::string> functions_;
   std::vector<std::string> relations_;
   std::vector<std::string> common_names_;
+  std::vector<Step> steps_;
 };
 
 void read_transaction(Json node, StatementFacts& facts) {
@@ -215,7 +239,7 @@ StatementFacts read_statement(Json statement) {
   const Json node = statement.first();
   const std::string_view kind = node.key();
   Walk walk;
-  walk.value(node);
+  walk.run(node);
   walk.finish(facts);
   facts.nature = nature_of(node, walk);
   facts.ordered = rows_are_ordered(node);

@@ -53,6 +53,10 @@ constexpr bool is_large(char type) {
 
 Next Session::on_client(std::string_view& in, Output& out) {
   client_wanted_ = 0;
+  if (ready_held_ && state_ == SessionState::idle) {  // see discard_all
+    state_ = SessionState::waiting;
+    return Next::need_backend;
+  }
   while (true) {
     if (state_ == SessionState::ended) {
       in = {};
@@ -144,9 +148,10 @@ Next Session::on_function_call(const wire::Frame& frame, Output& out, bool& cons
     return Next::need_input;
   }
   if (backend_ == nullptr) return need_backend(consumed);
+  if (read_only_.on) guard_bind({}, out);
   flush_deferred_begin(true, out);
   push(ReplyKind::function);
-  work_sent_ = true;
+  sent_ = Sent::work;
   forward(frame.bytes, out);
   return Next::need_input;
 }
@@ -192,6 +197,9 @@ Next Session::on_query(const wire::Frame& frame, Output& out, bool& consumed) {
     }
   }
   if (backend_ == nullptr) return need_backend(consumed);
+  if (backend_->dialect == Dialect::dws) {
+    if (const std::optional<Next> done = stand_in(statement, out)) return *done;
+  }
   flush_deferred_begin(true, out);
   note_statement(statement, out);
   std::string instead;
@@ -204,6 +212,11 @@ Next Session::on_query(const wire::Frame& frame, Output& out, bool& consumed) {
   } else {
     reply.tag = substitute_reset(statement, instead);
   }
+  if (read_only_.on && statement.is_only(sql::StatementKind::begin) &&
+      !statement.effects.has(sql::Effect::names_access_mode)) {
+    instead.append(*text).append("\n;SET TRANSACTION READ ONLY");
+    reply.tag = QueryFix{false, 1}.packed();
+  }
   if (statement.is_only(sql::StatementKind::deallocate)) {
     const std::string name = sql::identifier_of(statement.name);
     if (backend_->statements.holds_name(name)) {  // it is another client's
@@ -213,7 +226,7 @@ Next Session::on_query(const wire::Frame& frame, Output& out, bool& consumed) {
   push(reply);
   // A simple Query drops the unnamed statement.
   drop_unnamed();
-  work_sent_ = true;
+  note_sent(statement.effects);
   if (instead.empty()) {
     forward(frame.bytes, out);
   } else {
@@ -251,10 +264,13 @@ std::uint64_t Session::substitute_reset(const sql::Statement& statement, std::st
   }
   if (statement.kind != sql::StatementKind::reset_all) return 0;
   sql = "RESET ALL";
+  std::uint32_t count = 0;
   for (const SettingSet::Entry& entry : startup_->entries()) {
+    if (is_identity(entry.name)) continue;  // as the server's own RESET ALL
     sql += ";SET " + sql::quote_identifier(entry.name) + " TO " + entry.value;
+    ++count;
   }
-  return QueryFix{false, static_cast<std::uint32_t>(startup_->entries().size())}.packed();
+  return QueryFix{false, count}.packed();
 }
 
 // Takes down what the statement may do to the session, before it is sent.
@@ -312,9 +328,8 @@ void Session::track_changes(const sql::Statement& statement, sql::Effects& effec
     } else {
       tracked.name = setting_named(change.name);
       if (change.kind == sql::StatementKind::set) {
-        // Of a reported parameter the server itself will tell.
-        if (backend_->reported->find(tracked.name) != nullptr) continue;
-        tracked.value = change.value;
+        if (server_tells(*backend_->reported, tracked.name)) continue;
+        tracked.value = value_of(change);
       } else {
         tracked.kind = statement.single ? Kind::reset : Kind::reset_raw;
       }
@@ -343,6 +358,11 @@ void Session::flush_deferred_begin(bool simple_follows, Output& out) {
   for (const ReplyKind kind : {ReplyKind::parse, ReplyKind::bind, ReplyKind::execute}) {
     push({.kind = kind, .own = true, .begin = true});
   }
+  if (read_only_.on && !sql::recognize(deferred_begin_, escapes_standard_)
+                            .effects.has(sql::Effect::names_access_mode)) {
+    out.to_server.copy(std::exchange(bytes, {}));
+    send_own_statement("SET TRANSACTION READ ONLY", false, out);
+  }
   if (!simple_follows) {
     // Leave no unnamed statement or portal behind that a direct connection would not have.
     wire::append_close(bytes, 'S', "");
@@ -354,14 +374,18 @@ void Session::flush_deferred_begin(bool simple_follows, Output& out) {
   deferred_begin_.clear();
   drop_unnamed();
   begin_sent_ = true;
-  work_sent_ = true;
+  sent_ = Sent::work;
 }
 
 // The server, should it refuse that BEGIN, skips what follows only up to the next Sync: what came
 // behind that would run outside of its transaction. So nothing is sent behind the first request
 // until it is known that there is one.
 bool Session::waits_for_answer() const {
-  if (backend_ == nullptr || backend_->replies.requests_owed() == 0) return false;
+  if (backend_ == nullptr) return false;
+  if (read_only_.block == ReadOnly::Block::closing) return true;
+  if (backend_->replies.requests_owed() == 0) return false;
+  // In a read-only session of DWS it is decided for each request by itself what is done for it.
+  if (read_only_.on && !backend_->replies.copy_in()) return true;
   if (begin_failed_ || (begin_sent_ && backend_->replies.head().begin)) return true;
   // Behind DISCARD ALL what the start-up packet asked for has to be made anew.
   return discard_request_ > backend_->replies.requests_done() && next_request() > discard_request_;
@@ -435,7 +459,7 @@ Next Session::on_client_partial(const wire::FrameView& view, std::string_view& i
         return pass();
       }
       flush_deferred_begin(false, out);
-      work_sent_ = true;
+      sent_ = Sent::work;
       on_bind(in, view.total, out);
       return pass();
     case fe::query:
@@ -460,7 +484,7 @@ Next Session::on_client_partial(const wire::FrameView& view, std::string_view& i
       push(ReplyKind::function);
       break;
   }
-  work_sent_ = true;
+  sent_ = Sent::work;
   forward(in, out);
   return pass();
 }

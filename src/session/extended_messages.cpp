@@ -26,12 +26,14 @@ Next Session::on_extended(const wire::Frame& frame, Output& out, bool& consumed)
   }
   if (replies.skipping()) return Next::need_input;  // the server would ignore it
   flush_deferred_begin(false, out);
-  work_sent_ = true;
   if (replies.copy_in()) {  // against the protocol: the server says so
+    sent_ = Sent::work;
     push(ReplyKind::execute);
     forward(frame.bytes, out);
     return Next::need_input;
   }
+  const bool says_what = frame.type == fe::parse || frame.type == fe::bind;
+  if (!says_what && sent_ == Sent::nothing) sent_ = Sent::work;
   switch (frame.type) {
     case fe::parse:
       on_parse(frame, out);
@@ -65,6 +67,7 @@ void Session::on_sync(const wire::Frame& frame, Output& out) {
 void Session::on_parse(const wire::Frame& frame, Output& out) {
   const std::optional<wire::ParseMessage> message = wire::read_parse(frame.body());
   if (!message) {  // the server says what is wrong with it
+    sent_ = Sent::work;
     push(ReplyKind::parse);
     forward(frame.bytes, out);
     return;
@@ -76,9 +79,11 @@ void Session::on_parse(const wire::Frame& frame, Output& out) {
   }
   sql::Statement seen = recognize(message->query);
   SpecialPtr special = special_of(seen);
+  seen.effects = effects_of(seen, special);
   if (is_sql_level(special)) special.reset();
   seen.changes.clear();  // they are made when it is executed
   note_statement(seen, out);
+  note_sent(seen.effects);
   if (message->name.empty()) {
     drop_unnamed();
     unnamed_special_ = special;
@@ -131,6 +136,7 @@ void Session::parse_named(const wire::Frame& frame, const wire::ParseMessage& me
       context_->statements.intern(statement_scope(), message.query, message.types,
                                   [this](std::string_view query) { return recognize(query); });
   note_effects(statement->effects, out);
+  note_sent(statement->effects);
   const bool failed =
       in_failed_transaction() && !statement->effects.has(sql::Effect::ends_transaction);
   if (statements_ && statements_->find(message.name) != nullptr) {
@@ -234,7 +240,9 @@ void Session::on_bind(std::string_view bytes, std::size_t total, Output& out) {
     // Named statements are not followed here; one of them may be a COMMIT.
     sql::Effects effects = unnamed_effects_;
     if (prefix && !prefix->statement.empty()) effects = {};
+    if (read_only_.on) guard_bind(effects, out);
     if (may_commit_by_name_) effects.add(sql::Effect::ends_transaction);
+    note_sent(effects);
     note_effects(effects, out);
     if (prefix) note_portal(prefix->portal, prefix->statement.empty() ? unnamed_special_ : nullptr);
     push(ReplyKind::bind);
@@ -244,11 +252,15 @@ void Session::on_bind(std::string_view bytes, std::size_t total, Output& out) {
   std::string_view name = prefix->statement;
   const PreparedPtr* known = nullptr;
   if (name.empty()) {
+    if (read_only_.on) guard_bind(unnamed_effects_, out);
     note_effects(unnamed_effects_, out);
+    note_sent(unnamed_effects_);
     provide_unnamed(out);
     note_portal(prefix->portal, unnamed_special_);
   } else {
     known = statements_ ? statements_->find(name) : nullptr;
+    if (read_only_.on) guard_bind(known != nullptr ? (*known)->effects : sql::Effects{}, out);
+    note_sent(known != nullptr ? (*known)->effects : sql::Effects{});
     // What the statement does to the session it does at every execution.
     if (known != nullptr) note_effects((*known)->effects, out);
     note_portal(prefix->portal, known != nullptr ? (*known)->special : nullptr);
@@ -304,6 +316,7 @@ void Session::on_execute(const wire::Frame& frame, Output& out) {
   if (special) execute_change(*special);
   push(ReplyKind::execute);
   forward(frame.bytes, out);
+  if (read_only_.begin_bound) guard_execute(out);
 }
 
 void Session::execute_change(const SpecialStatement& special) {
@@ -312,9 +325,9 @@ void Session::execute_change(const SpecialStatement& special) {
     send_change({Kind::reset_all_raw, {}, {}});
   } else if (special.kind == sql::StatementKind::reset) {
     send_change({Kind::reset_raw, special.name, {}});
-  } else if (backend_->reported->find(special.name) == nullptr) {
+  } else if (!server_tells(*backend_->reported, special.name)) {
     send_change({Kind::set, special.name, special.value});
-  }  // of a reported parameter the server itself will tell
+  }
 }
 
 // DEALLOCATE name: the server has got an empty statement in its place (see substitute_for).

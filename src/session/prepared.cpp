@@ -15,13 +15,21 @@ SpecialPtr special_of(const sql::Statement& statement) {
   special.kind = statement.kind;
   if (statement.kind == sql::StatementKind::deallocate) {
     special.name = sql::identifier_of(statement.name);
-  } else if (sql::is_plain_change(statement.kind) && !statement.changes.empty()) {
-    special.name = setting_named(statement.changes.front().name);
-    special.value = statement.changes.front().value;
+  } else if (statement.changes.size() == 1) {
+    const sql::PlainChange& change = statement.changes.front();
+    special.kind = change.kind;
+    special.name = setting_named(change.name);
+    special.value = value_of(change);
   } else {
     return nullptr;
   }
   return std::make_shared<const SpecialStatement>(std::move(special));
+}
+
+sql::Effects effects_of(const sql::Statement& statement, const SpecialPtr& special) {
+  sql::Effects effects = statement.effects;
+  if (!special && !statement.changes.empty()) effects.add(sql::Effect::changes_setting);
+  return effects;
 }
 
 std::string_view substitute_for(std::string_view query, const SpecialPtr& special) {

@@ -352,7 +352,7 @@ std::optional<Next> ReplayedSession::take_error_again(const wire::Frame& frame, 
   bool in_transaction = false;
   if (session_.attached()) {
     const retry::LostWork work = session_.lost_work();
-    in_transaction = work.in_transaction && !work.may_have_committed;
+    in_transaction = session_.in_transaction() && !work.may_have_committed;
   }
   const retry::Transcript& again = run_->again;
   const retry::Decision decision = judge(failure, in_transaction, again, again.current().completed);

@@ -83,7 +83,7 @@ std::optional<Next> ReplayedSession::take_error(Output& out, std::size_t mark, T
   bool in_transaction = false;
   if (session_.attached()) {
     const retry::LostWork work = session_.lost_work();
-    in_transaction = work.in_transaction && !work.may_have_committed;
+    in_transaction = session_.in_transaction() && !work.may_have_committed;
   }
   const std::string cause = retry::said_by_server(fields);
   retry::Decision decision = judge(failure, in_transaction, recording.transcript, completed);
@@ -140,7 +140,8 @@ Next ReplayedSession::on_loss(const std::string& cause, bool still_lent, Output&
   const retry::LostWork work =
       session_.state() == SessionState::syncing ? retry::LostWork{} : session_.lost_work();
   const retry::Outcome outcome = retry::judge(work);
-  const bool in_transaction = work.in_transaction && outcome != retry::Outcome::in_doubt;
+  const bool in_transaction = session_.state() != SessionState::syncing &&
+                              session_.in_transaction() && outcome != retry::Outcome::in_doubt;
   using retry::Failure;
   Failure failure = Failure::in_doubt;
   if (outcome == retry::Outcome::not_sent) failure = Failure::not_sent;

@@ -242,7 +242,7 @@ bool ReplayedSession::holds_back(Output& out, std::size_t mark, TimePoint now) {
     const bool untold =
         recording.transcript.units().empty() && recording.transcript.current().messages == 0;
     if (!untold || out.to_client.size() == mark || !session_.attached() ||
-        session_.lost_work().in_transaction || session_.lost_work().may_have_committed ||
+        session_.in_transaction() || session_.lost_work().may_have_committed ||
         replay_->options.hold_bytes == 0 || !reads(recording.log)) {
       return false;
     }

@@ -26,6 +26,7 @@ void Session::keep_mark(SessionMark* mark) {
   mark_ = mark;
   if (mark != nullptr) {
     mark->wanted = wanted_;
+    mark->read_only = read_only_;
     mark->unnamed_saved = false;
     mark->statements.clear();
   }
@@ -55,7 +56,9 @@ void Session::rewind() {
   }
   if (statements_) statements_->rewind();
   lost_transaction_ = skip_to_sync_ = local_rollback_ = request_failed_ = false;
-  begin_sent_ = begin_failed_ = may_have_committed_ = chained_ = work_sent_ = false;
+  begin_sent_ = begin_failed_ = may_have_committed_ = chained_ = false;
+  sent_ = Sent::nothing;
+  read_only_ = mark_->read_only;
   session_ended_ = watch_tags_ = discarded_ = ready_held_ = false;
   server_stream_own_ = client_stream_dropped_ = false;
   sync_pending_ = lost_while_syncing_ = 0;
@@ -81,10 +84,13 @@ void Session::give_up(const OpenRequests& open, const wire::ErrorReport& report,
   }
 }
 
+bool Session::in_transaction() const {
+  return begin_sent_ || backend_->status != wire::TxStatus::idle || begin_failed_;
+}
+
 retry::LostWork Session::lost_work() const {
-  const bool in_transaction =
-      begin_sent_ || backend_->status != wire::TxStatus::idle || begin_failed_;
-  return {work_sent_, in_transaction, may_have_committed_};
+  const bool nothing_committed = in_transaction() || sent_ == Sent::begin;
+  return {sent_ != Sent::nothing, nothing_committed, may_have_committed_};
 }
 
 std::unique_ptr<ClientStatements> Session::settled_statements() const {

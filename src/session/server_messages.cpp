@@ -1,5 +1,6 @@
 // What the backend sends: passed to the client, or kept because dwspool asked.
 #include <algorithm>
+#include <utility>
 
 #include "dwspool/base/text.h"
 
@@ -22,6 +23,16 @@ constexpr std::size_t whole_limit = std::size_t{1} << 24U;
 
 // Settings of more bytes than this are not carried from backend to backend.
 constexpr std::size_t max_carried = std::size_t{256} << 10U;
+
+// For what cannot run in a transaction, and so not in a READ ONLY one (see stand_in.cpp).
+wire::ErrorReport not_in_read_only_report(std::string_view cause) {
+  wire::ErrorReport report;
+  report.sqlstate = wire::sqlstate::read_only_sql_transaction;
+  report.message = "cannot execute this statement in a read-only session";
+  report.detail = cause;
+  report.hint = "SET default_transaction_read_only TO off before it.";
+  return report;
+}
 
 constexpr bool streams(char type) {
   return type == be::data_row || type == be::copy_data || type == be::function_call_response;
@@ -200,6 +211,11 @@ void Session::pass_error(const wire::Frame& frame, const wire::ErrorFields& fiel
       send_error(report, out);
       return;
     }
+    if (fields.sqlstate == wire::sqlstate::active_sql_transaction &&
+        read_only_.block == ReadOnly::Block::open) {
+      send_error(not_in_read_only_report(fields.message), out);
+      return;
+    }
     if (fields.sqlstate == wire::sqlstate::feature_not_supported && head.tag != 0 &&
         (head.kind == ReplyKind::bind || head.kind == ReplyKind::describe)) {
       // "cached plan must not change result type": so it stays for those who prepared it.
@@ -268,12 +284,20 @@ Next Session::on_ready_for_query(const wire::Frame& frame, Output& out) {
     return find_loss("the server answered what nobody had asked", out);
   }
   backend_->status = *status;
-  if (own) {
+  if (own && read_only_.block != ReadOnly::Block::closing) {
     if (state_ != SessionState::syncing || --sync_pending_ > 0) return Next::need_input;
     if (*status != wire::TxStatus::idle) {
       return find_loss("the server is in a transaction that nobody has begun", out);
     }
     return finish_sync(out);
+  }
+  read_only_.begun = read_only_.ended = read_only_.begin_bound = false;
+  if (read_only_.block == ReadOnly::Block::open && *status != wire::TxStatus::idle) {
+    close_read_only_block(*status, out);  // its end is the answer's
+    return Next::need_input;
+  }
+  if (std::exchange(read_only_.block, ReadOnly::Block::none) != ReadOnly::Block::none) {
+    begin_failed_ = false;  // the client has begun none
   }
   if (begin_failed_) {
     // The client believes in a transaction: for it, that has failed.
@@ -390,7 +414,7 @@ Next Session::on_parameter_status(const wire::Frame& frame, Output& out) {
 }
 
 void Session::on_transaction_end() {
-  work_sent_ = !backend_->replies.empty();  // pipelined behind it
+  sent_ = backend_->replies.empty() ? Sent::nothing : Sent::work;  // pipelined behind it
   chained_ = false;
   // Portals end with their transaction; one that was bound behind it has its answer to come.
   if (specials_ && backend_->replies.empty()) specials_->portals.clear();
@@ -405,7 +429,7 @@ void Session::on_transaction_end() {
     reported_mark_ = backend_->reported;
     return;
   }
-  if (backend_->reported != reported_mark_) carry_reported();
+  if (backend_->reported != reported_mark_) carry_reported(ended.changes);
   if (ended.unclear) bind_settings();
   if (!ended.changes.empty()) carry_changes(ended.changes);
 }
@@ -434,15 +458,20 @@ void Session::carry_changes(const std::vector<SettingChange>& changes) {
 
 // What the server has reported since this session got the backend is what the session has set:
 // with the transaction over, these are its settings, whatever way they were made.
-void Session::carry_reported() {
+void Session::carry_reported(const std::vector<SettingChange>& followed) {
   SettingSet wanted = *wanted_;
   SettingSet applied = *backend_->applied;
   for (const auto& [name, value] : backend_->reported->entries()) {
     const std::string* before = reported_mark_ ? reported_mark_->find(name) : nullptr;
     if (before != nullptr && *before == value) continue;
     if (!is_settable(name)) {
-      // Another role's session must not be handed on.
-      if (equals_ignore_case(name, "session_authorization")) backend_->dirty = true;
+      // Another role's session must not be handed on, unless it is known how to take it back.
+      static constexpr std::string_view authorization = "session_authorization";
+      if (equals_ignore_case(name, authorization) &&
+          std::none_of(followed.begin(), followed.end(),
+                       [](const SettingChange& change) { return change.name == authorization; })) {
+        backend_->dirty = true;
+      }
       continue;
     }
     const std::string lower = to_lower(name);

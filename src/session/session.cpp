@@ -77,6 +77,7 @@ Next Session::on_granted(Backend& backend, Output& out) {
   backend_->dirty = backend_->retire = false;
   may_commit_request_ = last_pin_ = discard_request_ = unpin_request_ = 0;
   chained_ = false;  // requests are counted by backend
+  if (backend_->dialect == Dialect::dws) adopt_dialect();
   // Pointers differ although the sets are equal only behind a hand-over between workers.
   if (!same(backend_->applied, wanted_)) return begin_sync(out);
   return finish_attach(out);
@@ -139,6 +140,7 @@ Next Session::finish_attach(Output& out) {
     ready_held_ = false;
     send_ready(wire::TxStatus::idle, out);
     flush_local_replies(out);
+    if (draining_) return drain(out);
     if (can_release()) return release();
   }
   return Next::need_input;
@@ -168,6 +170,13 @@ Next Session::release() {
 
 Next Session::on_acquire_failed(const wire::ErrorReport& report, Output& out) {
   if (!told_) return fatal(report, out);
+  if (ready_held_) {
+    // DISCARD ALL was done; what is left of it comes with the next backend.
+    ready_held_ = false;
+    state_ = SessionState::idle;
+    send_ready(wire::TxStatus::idle, out);
+    return Next::need_input;
+  }
   return fail_request(report, out);
 }
 
@@ -245,19 +254,22 @@ Backend* Session::part() {
     // A message that will never be complete: the server would wait for the rest.
     if (left->replies.in_doubt() || client_stream_left_ > 0) left->retire = true;
     left->unread = server_stream_left_;
-    constexpr auto may_hold = static_cast<std::uint32_t>(sql::Effect::temporary_object) |
-                              static_cast<std::uint32_t>(sql::Effect::unclear);
-    if ((pins_ & may_hold) != 0) {
-      left->holds_temporary_objects = true;
-    }
+    note_temporary_objects(*left);
   }
   state_ = SessionState::ended;
   return left;
 }
 
+void Session::note_temporary_objects(Backend& left) const {
+  constexpr auto may_hold = static_cast<std::uint32_t>(sql::Effect::temporary_object) |
+                            static_cast<std::uint32_t>(sql::Effect::unclear);
+  if ((pins_ & may_hold) != 0) left.holds_temporary_objects = true;
+}
+
 Next Session::on_backend_lost(std::string_view cause, Output& out) {
   Backend& lost = *backend_;
   const retry::LostWork work = lost_work();
+  const bool in_transaction = this->in_transaction();
   backend_ = nullptr;
   found_loss_.reset();
   if (state_ == SessionState::syncing && ready_held_) {
@@ -288,7 +300,8 @@ Next Session::on_backend_lost(std::string_view cause, Output& out) {
   server_stream_left_ = 0;
   state_ = SessionState::idle;
 
-  const bool in_transaction = work.in_transaction;
+  const ReadOnly::Block block = std::exchange(read_only_.block, ReadOnly::Block::none);
+  read_only_.begun = read_only_.ended = read_only_.begin_bound = false;
   const retry::Outcome outcome = retry::judge(work);
   const bool stateful = context_->config.mode == PoolMode::session || pins_ != 0;
   wire::ErrorReport report = retry::describe(outcome, cause);
@@ -296,7 +309,8 @@ Next Session::on_backend_lost(std::string_view cause, Output& out) {
 
   const std::size_t owed = lost.replies.requests_owed();
   const bool unsynced = lost.replies.unsynced();
-  const bool transaction_goes_on = in_transaction && outcome != retry::Outcome::in_doubt;
+  const bool transaction_goes_on =
+      in_transaction && block == ReadOnly::Block::none && outcome != retry::Outcome::in_doubt;
   // One that was lost before stays lost, if this backend has heard nothing of the client's.
   lost_transaction_ = transaction_goes_on || (lost_transaction_ && owed == 0 && !unsynced);
   session_ended_ = stateful;
@@ -304,11 +318,14 @@ Next Session::on_backend_lost(std::string_view cause, Output& out) {
   if (stateful || owed > 0 || unsynced) deferred_begin_.clear();
   setting_changes_.reset();
   specials_.reset();
-  begin_sent_ = begin_failed_ = work_sent_ = may_have_committed_ = discarded_ = false;
+  sent_ = Sent::nothing;
+  begin_sent_ = begin_failed_ = may_have_committed_ = discarded_ = false;
   pins_ = unpins_ = 0;
   drop_unnamed();
   if (statements_) statements_->undo_all();
 
+  // All but the end of a transaction that wrote nothing was answered.
+  if (block == ReadOnly::Block::closing) send_ready(client_status(), out);
   answer_open(owed, unsynced, request_failed_, report, out);
   request_failed_ = false;
   if (owed == 0 && !unsynced && (transaction_goes_on || stateful)) {
@@ -346,6 +363,12 @@ void Session::push(ReplyKind kind, bool own, std::uint64_t tag) {
 // The number by which the request that is being sent will be answered.
 std::uint64_t Session::next_request() const {
   return backend_->replies.requests_done() + backend_->replies.requests_owed() + 1;
+}
+
+// A message goes out that asks for something with these effects.
+void Session::note_sent(sql::Effects effects) {
+  const bool begins = effects.has(sql::Effect::only_begins) && sent_ != Sent::work;
+  sent_ = begins ? Sent::begin : Sent::work;
 }
 
 void Session::drop_unnamed() {

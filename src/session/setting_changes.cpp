@@ -82,6 +82,24 @@ void SettingChanges::clear() {
   committed_ = rolled_back_ = failed_ = savepoints_ = false;
 }
 
+namespace {
+
+// The settings behind a RESET ALL: `startup`, but who the session acts as stays.
+SettingSet reset_all(const SettingSet& startup, const SettingSet& present) {
+  SettingSet after = startup;
+  for (const std::string_view name : {"role", "session_authorization"}) {
+    const std::string* who = present.find(name);
+    if (who != nullptr) {
+      after.set(name, *who);
+    } else {
+      after.reset(name);
+    }
+  }
+  return after;
+}
+
+}  // namespace
+
 Carried carry(const std::vector<SettingChange>& changes, const SettingSet& startup,
               SettingSet wanted, SettingSet applied) {
   Carried carried{std::move(wanted), std::move(applied)};
@@ -99,6 +117,11 @@ Carried carry(const std::vector<SettingChange>& changes, const SettingSet& start
     }
   };
   for (const SettingChange& change : changes) {
+    if (change.name == "session_authorization") {
+      // With the old one goes its role.
+      carried.wanted.reset("role");
+      carried.applied.reset("role");
+    }
     switch (change.kind) {
       case Kind::set:
         carried.wanted.set(change.name, change.value);
@@ -109,13 +132,14 @@ Carried carry(const std::vector<SettingChange>& changes, const SettingSet& start
         reset(change.name, change.kind == Kind::reset_raw);
         break;
       case Kind::reset_all:
-        carried.wanted = carried.applied = startup;
+        carried.wanted = reset_all(startup, carried.wanted);
+        carried.applied = reset_all(startup, carried.applied);
         carried.all_known = true;
         carried.unclear = false;
         break;
       case Kind::reset_all_raw:
-        carried.wanted = startup;
-        carried.applied = SettingSet{};
+        carried.wanted = reset_all(startup, carried.wanted);
+        carried.applied = reset_all(SettingSet{}, carried.applied);
         carried.all_known = true;
         carried.unclear = false;
         break;

@@ -26,6 +26,8 @@ void append_statement(std::string& batch, const std::string& statement) {
 }
 
 std::string set_statement(const SettingSet::Entry& entry) {
+  if (entry.name == "role") return "SET ROLE " + entry.value;
+  if (entry.name == "session_authorization") return "SET SESSION AUTHORIZATION " + entry.value;
   return "SET " + sql::quote_identifier(entry.name) + " TO " + entry.value;
 }
 
@@ -94,20 +96,34 @@ std::size_t ReportedSet::hash() const {
 }
 
 std::vector<std::string> switch_settings(const SettingSet& from, const SettingSet& to) {
+  // Another role may lack the right to set what is to be set: it comes last, and goes first.
+  static constexpr std::array<std::string_view, 2> authorization_then_role = {
+      "session_authorization", "role"};
   std::string encoding;
   std::string batch;
   bool ascii = true;
+  if (from.find("role") != nullptr) append_statement(batch, "RESET ROLE");
+  if (from.find("session_authorization") != nullptr) {
+    append_statement(batch, "RESET SESSION AUTHORIZATION");
+  }
   for (const SettingSet::Entry& entry : from.entries()) {
-    if (to.find(entry.name) == nullptr) {
+    if (to.find(entry.name) == nullptr && !is_identity(entry.name)) {
       append_statement(entry.name == "client_encoding" ? encoding : batch,
                        "RESET " + sql::quote_identifier(entry.name));
     }
   }
   for (const SettingSet::Entry& entry : to.entries()) {
+    if (is_identity(entry.name)) continue;
     const std::string* present = from.find(entry.name);
     if (present != nullptr && *present == entry.value) continue;
     ascii = ascii && is_ascii(entry.value);
     append_statement(entry.name == "client_encoding" ? encoding : batch, set_statement(entry));
+  }
+  for (const std::string_view name : authorization_then_role) {
+    const std::string* value = to.find(name);
+    if (value == nullptr) continue;
+    ascii = ascii && is_ascii(*value);
+    append_statement(batch, set_statement({std::string(name), *value}));
   }
   std::vector<std::string> queries;
   if (!encoding.empty() && !batch.empty() && ascii) {
@@ -168,6 +184,19 @@ std::string statement_scope(const SettingSet& settings) {
     scope.append(entry.name).append(1, '=').append(entry.value).append(1, '\n');
   }
   return scope;
+}
+
+bool is_identity(std::string_view name) {
+  return name == "role" || name == "session_authorization";
+}
+
+std::string value_of(const sql::PlainChange& change) {
+  if (!change.is_literal) return std::string(change.value);
+  return sql::setting_value(setting_named(change.name), change.value);
+}
+
+bool server_tells(const ReportedSet& reported, std::string_view name) {
+  return is_settable(name) && reported.find(name) != nullptr;
 }
 
 std::string setting_named(std::string_view identifier) {

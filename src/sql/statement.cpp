@@ -5,16 +5,14 @@
 
 #include "dwspool/base/text.h"
 
-#include "dwspool/sql/lexer.h"
-
 #include "sql/binding_names.h"
+#include "sql/recognizer.h"
 
 namespace dwspool::sql {
 namespace {
 
-constexpr int max_nesting = 4;           // dollar quotations inside dollar quotations
-constexpr std::size_t max_changes = 64;  // plain SETs in one text; more are not followed
-constexpr int max_blocks = 64;           // BEGINs of blocks in one text; each is one call deeper
+constexpr int max_nesting = 4;  // dollar quotations inside dollar quotations
+constexpr int max_blocks = 64;  // BEGINs of blocks in one text; each is one call deeper
 
 // The word that ends right before `at`, white space aside.
 std::string_view word_before(std::string_view text, std::size_t at) {
@@ -27,408 +25,302 @@ std::string_view word_before(std::string_view text, std::size_t at) {
   return text.substr(start, at - start);
 }
 
-bool is_any(const Token& token, std::initializer_list<std::string_view> words) {
-  for (const std::string_view word : words) {
-    if (token.is(word)) return true;
+}  // namespace
+
+Statement Recognizer::run(int depth) {
+  int statements = 0;
+  while (token_.kind != TokenKind::end && token_.kind != TokenKind::unclosed) {
+    if (token_.kind == TokenKind::semicolon) {
+      advance();
+      continue;
+    }
+    ++statements;
+    const StatementKind kind = read_statement(depth);
+    if (statements == 1) result_.kind = kind;
   }
-  return false;
+  if (token_.kind == TokenKind::unclosed) result_.effects.add(Effect::unclear);
+  result_.single = statements <= 1;
+  if (result_.is_only(StatementKind::begin)) result_.effects.add(Effect::only_begins);
+  return std::move(result_);
 }
 
-bool ends_statement(const Token& token) {
-  return token.kind == TokenKind::semicolon || token.kind == TokenKind::end ||
-         token.kind == TokenKind::unclosed;
-}
-
-class Recognizer {
- public:
-  Recognizer(std::string_view text, bool standard_conforming_strings, bool names_matter)
-      : text_(text),
-        standard_conforming_strings_(standard_conforming_strings),
-        names_matter_(names_matter),
-        lexer_(text, standard_conforming_strings) {
+// Reads up to the end of the statement, noting names on the way.
+void Recognizer::skip_statement(int depth) {
+  if (ends_statement(token_)) return;
+  if (depth > 0) {
+    skip_in_body(depth);
+    return;
+  }
+  if (!names_matter_ && lexer_.skip_last_statement()) {
     advance();
+    return;
   }
+  note_token(token_, depth);
+  lexer_.skip_statement(interesting, [&](const Token& token) { note_token(token, depth); });
+  advance();
+}
 
-  Statement run(int depth) {
-    int statements = 0;
-    while (token_.kind != TokenKind::end && token_.kind != TokenKind::unclosed) {
-      if (token_.kind == TokenKind::semicolon) {
-        advance();
-        continue;
-      }
-      ++statements;
-      const StatementKind kind = read_statement(depth);
-      if (statements == 1) result_.kind = kind;
-    }
-    if (token_.kind == TokenKind::unclosed) result_.effects.add(Effect::unclear);
-    result_.single = statements <= 1;
-    return std::move(result_);
-  }
-
- private:
-  void advance() { token_ = lexer_.next(); }
-
-  // Reads up to the end of the statement, noting names on the way.
-  void skip_statement(int depth) {
-    if (ends_statement(token_)) return;
-    if (depth > 0) {
-      skip_in_body(depth);
-      return;
-    }
-    if (!names_matter_ && lexer_.skip_last_statement()) {
+// In a block of PL/pgSQL statements also begin behind these words.
+void Recognizer::skip_in_body(int depth) {
+  while (!ends_statement(token_)) {
+    if (is_any(token_, {"begin", "then", "else", "loop"})) {
       advance();
       return;
     }
     note_token(token_, depth);
-    lexer_.skip_statement(interesting, [&](const Token& token) { note_token(token, depth); });
     advance();
   }
+}
 
-  // In a block of PL/pgSQL statements also begin behind these words.
-  void skip_in_body(int depth) {
-    while (!ends_statement(token_)) {
-      if (is_any(token_, {"begin", "then", "else", "loop"})) {
-        advance();
-        return;
+void Recognizer::note_token(const Token& token, int depth) {
+  if (token.kind == TokenKind::dollar_string) {
+    note_body(token, depth);
+  } else if (token.kind == TokenKind::quoted_identifier) {
+    note_name(token.inner, result_.effects);
+  } else if (token.kind == TokenKind::word) {
+    note_word(token);
+  }
+}
+
+void Recognizer::note_word(const Token& token) {
+  switch (token.text.size()) {
+    case 4:
+      if (token.is("temp")) note_temporary(token);
+      if (token.is("hold") && follows(token, {"with"})) {
+        result_.effects.add(Effect::held_cursor);
       }
-      note_token(token_, depth);
-      advance();
-    }
+      break;
+    case 8:
+      if (token.is("volatile")) note_temporary(token);
+      break;
+    case 9:
+      if (token.is("temporary")) note_temporary(token);
+      break;
+    default:
+      break;
   }
+  note_name(token.text, result_.effects);
+}
 
-  void note_token(const Token& token, int depth) {
-    if (token.kind == TokenKind::dollar_string) {
-      note_body(token, depth);
-    } else if (token.kind == TokenKind::quoted_identifier) {
-      note_name(token.inner, result_.effects);
-    } else if (token.kind == TokenKind::word) {
-      note_word(token);
-    }
+void Recognizer::note_temporary(const Token& token) {
+  if (follows(token, {"create", "into", "local", "global", "replace", "volatile"})) {
+    result_.effects.add(Effect::temporary_object);
   }
+}
 
-  void note_word(const Token& token) {
-    switch (token.text.size()) {
-      case 4:
-        if (token.is("temp")) note_temporary(token);
-        if (token.is("hold") && follows(token, {"with"})) {
-          result_.effects.add(Effect::held_cursor);
-        }
-        break;
-      case 8:
-        if (token.is("volatile")) note_temporary(token);
-        break;
-      case 9:
-        if (token.is("temporary")) note_temporary(token);
-        break;
-      default:
-        break;
-    }
-    note_name(token.text, result_.effects);
-  }
-
-  void note_temporary(const Token& token) {
-    if (follows(token, {"create", "into", "local", "global", "replace", "volatile"})) {
-      result_.effects.add(Effect::temporary_object);
-    }
-  }
-
-  // Whether one of these words stands before; where comments could hide it, it is taken to.
-  bool follows(const Token& token, std::initializer_list<std::string_view> words) const {
-    const auto at = static_cast<std::size_t>(token.text.data() - text_.data());
-    const std::string_view so_far = text_.substr(0, at);
-    if (so_far.find("--") != std::string_view::npos ||
-        so_far.find("/*") != std::string_view::npos) {
-      return true;
-    }
-    const std::string_view before = word_before(text_, at);
-    for (const std::string_view word : words) {
-      if (equals_ignore_case(before, word)) return true;
-    }
-    return false;
-  }
-
-  // What stands between dollar quotes may be a DO block's or a function's body. It is read for
-  // what binds the session; whether it ends a transaction only the server can tell.
-  void note_body(const Token& token, int depth) {
-    if (depth >= max_nesting) {
-      result_.effects.add(Effect::unclear);
-      return;
-    }
-    const Statement body =
-        Recognizer(token.inner, standard_conforming_strings_, true).run(depth + 1);
-    Effects inner = body.effects;
-    if (!body.changes.empty()) inner.add(Effect::changes_setting);
-    // Prose in quotes need not lex as SQL, and a DECLARE section is full of "name := value".
-    inner.remove(static_cast<std::uint32_t>(Effect::unclear) |
-                 static_cast<std::uint32_t>(Effect::discards_all) |
-                 static_cast<std::uint32_t>(Effect::unlistens_all) |
-                 static_cast<std::uint32_t>(Effect::deallocates_all) |
-                 static_cast<std::uint32_t>(Effect::closes_all) |
-                 static_cast<std::uint32_t>(Effect::unlocks_all));
-    result_.effects.merge(inner);
-  }
-
-  StatementKind other(int depth) {
-    skip_statement(depth);
-    return StatementKind::other;
-  }
-  StatementKind other(int depth, Effect effect) {
-    result_.effects.add(effect);
-    return other(depth);
-  }
-
-  StatementKind read_statement(int depth) {
-    const Token first = token_;
-    if (first.kind != TokenKind::word) return other(depth);
-    // The first word of the statement decides; what is common comes first.
-    switch (to_lower(first.text[0])) {
-      case 's':
-        if (first.is("select")) return other(depth);
-        if (first.is("set")) return read_set(depth);
-        if (first.is("show")) {
-          skip_statement(depth);
-          return StatementKind::show;
-        }
-        if (first.is("start")) return read_begin(depth);
-        if (first.is("savepoint")) return other(depth, Effect::savepoint);
-        break;
-      case 'b':
-        if (first.is("begin")) return read_begin(depth);
-        break;
-      case 'c':
-        if (first.is("commit")) return read_end(depth, StatementKind::commit);
-        if (first.is("close")) {
-          advance();
-          if (token_.is("all")) result_.effects.add(Effect::closes_all);
-        }
-        break;
-      case 'e':
-        if (first.is("end")) return read_end(depth, StatementKind::commit);
-        if (first.is("execute")) return other(depth, Effect::prepares);
-        break;
-      case 'r':
-        if (first.is("rollback")) return read_end(depth, StatementKind::rollback);
-        if (first.is("reset")) return read_reset(depth);
-        if (first.is("release")) return other(depth, Effect::savepoint);
-        break;
-      case 'a':
-        if (first.is("abort")) return read_end(depth, StatementKind::rollback);
-        if (first.is("alter")) {
-          advance();
-          if (token_.is("session")) result_.effects.add(Effect::changes_setting);  // DWS
-        }
-        break;
-      case 'd':
-        if (first.is("deallocate")) return read_deallocate(depth);
-        if (first.is("discard")) {
-          advance();
-          if (token_.is("all")) result_.effects.add(Effect::discards_all);
-        }
-        break;
-      case 'l':
-        if (first.is("listen")) return other(depth, Effect::listens);
-        if (first.is("load")) return other(depth, Effect::loads_module);
-        break;
-      case 'p':
-        if (first.is("prepare")) {
-          advance();
-          return other(depth,
-                       token_.is("transaction") ? Effect::ends_transaction : Effect::prepares);
-        }
-        break;
-      case 'u':
-        if (first.is("unlisten")) {
-          advance();
-          if (token_.text == "*") result_.effects.add(Effect::unlistens_all);
-        }
-        break;
-      default:
-        break;
-    }
-    return other(depth);
-  }
-
-  // BEGIN [WORK | TRANSACTION] [mode [[,] mode ...]] and START TRANSACTION [...]. Anything else
-  // behind BEGIN (an anonymous block of DWS, a slip of the pen) is for the server to judge.
-  StatementKind read_begin(int depth) {
-    result_.effects.add(Effect::begins_transaction);
-    const bool start = token_.is("start");
-    advance();
-    if (start && !token_.is("transaction")) return other(depth);
-    if (is_any(token_, {"work", "transaction"})) advance();
-    bool comma = false;
-    while (!ends_statement(token_)) {
-      if (!read_transaction_mode()) return read_block(depth);
-      comma = token_.kind == TokenKind::comma;
-      if (comma) advance();
-    }
-    return comma ? StatementKind::other : StatementKind::begin;
-  }
-
-  // BEGIN of a block: what follows is a statement of its own.
-  StatementKind read_block(int depth) {
-    if (ends_statement(token_)) return StatementKind::other;
-    if (++blocks_ > max_blocks) return other(depth, Effect::unclear);
-    read_statement(depth);
-    return StatementKind::other;
-  }
-
-  bool read_transaction_mode() {
-    if (token_.is("isolation")) {
-      advance();
-      if (!token_.is("level")) return false;
-      advance();
-      if (token_.is("serializable")) return accept();
-      if (token_.is("repeatable")) {
-        advance();
-        return token_.is("read") && accept();
-      }
-      if (!token_.is("read")) return false;
-      advance();
-      return is_any(token_, {"committed", "uncommitted"}) && accept();
-    }
-    if (token_.is("read")) {
-      advance();
-      return is_any(token_, {"only", "write"}) && accept();
-    }
-    if (token_.is("not")) advance();
-    return token_.is("deferrable") && accept();
-  }
-
-  bool accept() {
-    advance();
+// Whether one of these words stands before; where comments could hide it, it is taken to.
+bool Recognizer::follows(const Token& token, std::initializer_list<std::string_view> words) const {
+  const auto at = static_cast<std::size_t>(token.text.data() - text_.data());
+  const std::string_view so_far = text_.substr(0, at);
+  if (so_far.find("--") != std::string_view::npos || so_far.find("/*") != std::string_view::npos) {
     return true;
   }
-
-  // COMMIT, END, ROLLBACK and ABORT with their optional words.
-  StatementKind read_end(int depth, StatementKind kind) {
-    advance();
-    if (is_any(token_, {"work", "transaction"})) advance();
-    if (token_.is("to")) return other(depth, Effect::savepoint);
-    result_.effects.add(Effect::ends_transaction);
-    if (token_.is("and")) {
-      advance();
-      if (!token_.is("no")) return other(depth);  // AND CHAIN
-      advance();
-      if (!token_.is("chain")) return other(depth);
-      advance();
-    }
-    if (!ends_statement(token_)) return other(depth);  // PREPARED, or an error
-    return kind;
+  const std::string_view before = word_before(text_, at);
+  for (const std::string_view word : words) {
+    if (equals_ignore_case(before, word)) return true;
   }
+  return false;
+}
 
-  StatementKind read_set(int depth) {
-    advance();
-    if (token_.is("local")) return other(depth);  // ends with the transaction
-    if (is_any(token_, {"transaction", "constraints"})) return other(depth);
-    if (token_.is("session")) {
-      advance();
-      if (token_.is("authorization")) return other(depth, Effect::changes_identity);
-      if (token_.is("characteristics")) return other(depth, Effect::changes_setting);
-    }
-    if (token_.is("role")) return other(depth, Effect::changes_identity);
-    const std::size_t name_start = offset(token_);
-    std::size_t name_end = name_start;
-    if (!read_name(name_end)) return other(depth, Effect::changes_setting);
-    if (!token_.is("to") && token_.kind != TokenKind::equals) {
-      // SET TIME ZONE, SET NAMES, SET SCHEMA, SET XML OPTION ...
-      return other(depth, Effect::changes_setting);
-    }
-    advance();
-    if (ends_statement(token_)) return other(depth, Effect::changes_setting);
-    const std::size_t value_start = offset(token_);
-    std::size_t value_end = value_start;
-    while (!ends_statement(token_)) {
-      value_end = offset(token_) + token_.text.size();
-      advance();
-    }
-    const std::string_view value = text_.substr(value_start, value_end - value_start);
-    const bool reset = equals_ignore_case(value, "default");
-    return plain({.kind = reset ? StatementKind::reset : StatementKind::set,
-                  .name = text_.substr(name_start, name_end - name_start),
-                  .value = value,
-                  .reset_by_set = reset});
+// What stands between dollar quotes may be a DO block's or a function's body. It is read for
+// what binds the session; whether it ends a transaction only the server can tell.
+void Recognizer::note_body(const Token& token, int depth) {
+  if (depth >= max_nesting) {
+    result_.effects.add(Effect::unclear);
+    return;
   }
+  const Statement body = Recognizer(token.inner, standard_conforming_strings_, true).run(depth + 1);
+  Effects inner = body.effects;
+  if (!body.changes.empty()) inner.add(Effect::changes_setting);
+  // Prose in quotes need not lex as SQL, and a DECLARE section is full of "name := value".
+  inner.remove(static_cast<std::uint32_t>(Effect::unclear) |
+               static_cast<std::uint32_t>(Effect::discards_all) |
+               static_cast<std::uint32_t>(Effect::unlistens_all) |
+               static_cast<std::uint32_t>(Effect::deallocates_all) |
+               static_cast<std::uint32_t>(Effect::closes_all) |
+               static_cast<std::uint32_t>(Effect::unlocks_all));
+  result_.effects.merge(inner);
+}
 
-  StatementKind read_reset(int depth) {
-    advance();
-    if (is_any(token_, {"role", "session"})) return other(depth, Effect::changes_identity);
-    if (token_.is("time") || token_.is("all")) {
-      const bool all = token_.is("all");
-      advance();
-      if (!all) {
-        if (!token_.is("zone")) return other(depth, Effect::changes_setting);
+StatementKind Recognizer::read_statement(int depth) {
+  const Token first = token_;
+  if (first.kind != TokenKind::word) return other(depth);
+  // The first word of the statement decides; what is common comes first.
+  switch (to_lower(first.text[0])) {
+    case 's':
+      if (first.is("select")) return read_select(depth);
+      if (first.is("set")) return read_set(depth);
+      if (first.is("show")) {
+        skip_statement(depth);
+        return StatementKind::show;
+      }
+      if (first.is("start")) return read_begin(depth);
+      if (first.is("savepoint")) return other(depth, Effect::savepoint);
+      break;
+    case 'b':
+      if (first.is("begin")) return read_begin(depth);
+      break;
+    case 'c':
+      if (first.is("commit")) return read_end(depth, StatementKind::commit);
+      if (first.is("close")) {
         advance();
+        if (token_.is("all")) result_.effects.add(Effect::closes_all);
       }
-      if (!ends_statement(token_)) return other(depth, Effect::changes_setting);
-      return plain({.kind = all ? StatementKind::reset_all : StatementKind::reset,
-                    .name = "timezone",
-                    .value = {}});
-    }
-    if (token_.is("transaction")) return other(depth, Effect::changes_setting);
-    const std::size_t name_start = offset(token_);
-    std::size_t name_end = name_start;
-    if (!read_name(name_end) || !ends_statement(token_)) {
-      return other(depth, Effect::changes_setting);
-    }
-    return plain({.kind = StatementKind::reset,
-                  .name = text_.substr(name_start, name_end - name_start),
-                  .value = {}});
+      break;
+    case 'e':
+      if (first.is("end")) return read_end(depth, StatementKind::commit);
+      if (first.is("execute")) return other(depth, Effect::prepares);
+      break;
+    case 'r':
+      if (first.is("rollback")) return read_end(depth, StatementKind::rollback);
+      if (first.is("reset")) return read_reset(depth);
+      if (first.is("release")) return other(depth, Effect::savepoint);
+      break;
+    case 'a':
+      if (first.is("abort")) return read_end(depth, StatementKind::rollback);
+      if (first.is("alter")) {
+        advance();
+        if (token_.is("session")) {  // DWS: ALTER SESSION SET ...
+          advance();
+          return token_.is("set") ? read_set(depth) : other(depth, Effect::changes_setting);
+        }
+      }
+      break;
+    case 'd':
+      if (first.is("deallocate")) return read_deallocate(depth);
+      if (first.is("discard")) return read_discard(depth);
+      break;
+    case 'l':
+      if (first.is("listen")) return other(depth, Effect::listens);
+      if (first.is("load")) return other(depth, Effect::loads_module);
+      break;
+    case 'p':
+      if (first.is("prepare")) {
+        advance();
+        return other(depth, token_.is("transaction") ? Effect::ends_transaction : Effect::prepares);
+      }
+      break;
+    case 'u':
+      if (first.is("unlisten")) {
+        advance();
+        if (token_.text == "*") result_.effects.add(Effect::unlistens_all);
+      }
+      break;
+    default:
+      break;
   }
+  return other(depth);
+}
 
-  StatementKind plain(const PlainChange& change) {
-    // In a block it may be made or not.
-    if (blocks_ > 0 || result_.changes.size() == max_changes) {
-      result_.effects.add(Effect::changes_setting);
-    } else {
-      result_.changes.push_back(change);
-    }
-    return change.kind;
+// BEGIN [WORK | TRANSACTION] [mode [[,] mode ...]] and START TRANSACTION [...]. Anything else
+// behind BEGIN (an anonymous block of DWS, a slip of the pen) is for the server to judge.
+StatementKind Recognizer::read_begin(int depth) {
+  result_.effects.add(Effect::begins_transaction);
+  const bool start = token_.is("start");
+  advance();
+  if (start && !token_.is("transaction")) return other(depth);
+  if (is_any(token_, {"work", "transaction"})) advance();
+  bool comma = false;
+  Modes modes;
+  while (!ends_statement(token_)) {
+    if (!read_transaction_mode(modes)) return read_block(depth);
+    comma = token_.kind == TokenKind::comma;
+    if (comma) advance();
   }
+  if (!modes.read_only.empty()) result_.effects.add(Effect::names_access_mode);
+  return comma ? StatementKind::other : StatementKind::begin;
+}
 
-  StatementKind read_deallocate(int depth) {
+// BEGIN of a block: what follows is a statement of its own.
+StatementKind Recognizer::read_block(int depth) {
+  if (ends_statement(token_)) return StatementKind::other;
+  if (++blocks_ > max_blocks) return other(depth, Effect::unclear);
+  read_statement(depth);
+  return StatementKind::other;
+}
+
+bool Recognizer::read_transaction_mode(Modes& modes) {
+  const auto take = [&](std::string_view& mode, std::string_view value) {
+    mode = value;
     advance();
-    if (token_.is("prepare")) advance();
-    if (token_.is("all")) {
-      result_.effects.add(Effect::deallocates_all);
-      return other(depth);
-    }
-    result_.effects.add(Effect::deallocates);
-    const std::size_t name_start = offset(token_);
-    std::size_t name_end = name_start;
-    if (!read_name(name_end) || !ends_statement(token_)) return other(depth);
-    result_.name = text_.substr(name_start, name_end - name_start);
-    return StatementKind::deallocate;
-  }
-
-  // identifier ['.' identifier]; leaves `end` behind it. No space is expected around the dot.
-  bool read_name(std::size_t& end) {
-    while (true) {
-      if (token_.kind != TokenKind::word && token_.kind != TokenKind::quoted_identifier) {
-        return false;
-      }
-      end = offset(token_) + token_.text.size();
+    return true;
+  };
+  if (token_.is("isolation")) {
+    advance();
+    if (!token_.is("level")) return false;
+    advance();
+    if (token_.is("serializable")) return take(modes.isolation, "serializable");
+    if (token_.is("repeatable")) {
       advance();
-      if (token_.text != ".") return true;
-      advance();
+      return token_.is("read") && take(modes.isolation, "'repeatable read'");
     }
+    if (!token_.is("read")) return false;
+    advance();
+    if (token_.is("committed")) return take(modes.isolation, "'read committed'");
+    return token_.is("uncommitted") && take(modes.isolation, "'read uncommitted'");
   }
-
-  std::size_t offset(const Token& token) const {
-    return token.text.empty() ? text_.size()
-                              : static_cast<std::size_t>(token.text.data() - text_.data());
+  if (token_.is("read")) {
+    advance();
+    if (token_.is("only")) return take(modes.read_only, "on");
+    return token_.is("write") && take(modes.read_only, "off");
   }
+  const bool negated = token_.is("not");
+  if (negated) advance();
+  return token_.is("deferrable") && take(modes.deferrable, negated ? "off" : "on");
+}
 
-  std::string_view text_;
-  bool standard_conforming_strings_;
-  bool names_matter_;
-  Lexer lexer_;
-  Token token_;
-  Statement result_;
-  int blocks_ = 0;
-};
+StatementKind Recognizer::read_discard(int depth) {
+  advance();
+  if (!token_.is("all")) return other(depth);
+  result_.effects.add(Effect::discards_all);
+  advance();
+  return ends_statement(token_) ? StatementKind::discard_all : other(depth);
+}
 
-}  // namespace
+// COMMIT, END, ROLLBACK and ABORT with their optional words.
+StatementKind Recognizer::read_end(int depth, StatementKind kind) {
+  advance();
+  if (is_any(token_, {"work", "transaction"})) advance();
+  if (token_.is("to")) return other(depth, Effect::savepoint);
+  result_.effects.add(Effect::ends_transaction);
+  if (token_.is("and")) {
+    advance();
+    if (!token_.is("no")) return other(depth);  // AND CHAIN
+    advance();
+    if (!token_.is("chain")) return other(depth);
+    advance();
+  }
+  if (!ends_statement(token_)) return other(depth);  // PREPARED, or an error
+  return kind;
+}
+
+StatementKind Recognizer::read_deallocate(int depth) {
+  advance();
+  if (token_.is("prepare")) advance();
+  if (token_.is("all")) {
+    result_.effects.add(Effect::deallocates_all);
+    return other(depth);
+  }
+  result_.effects.add(Effect::deallocates);
+  const std::size_t name_start = offset(token_);
+  std::size_t name_end = name_start;
+  if (!read_name(name_end) || !ends_statement(token_)) return other(depth);
+  result_.name = text_.substr(name_start, name_end - name_start);
+  return StatementKind::deallocate;
+}
+
+// identifier ['.' identifier]; leaves `end` behind it. No space is expected around the dot.
+bool Recognizer::read_name(std::size_t& end) {
+  while (true) {
+    if (token_.kind != TokenKind::word && token_.kind != TokenKind::quoted_identifier) {
+      return false;
+    }
+    end = offset(token_) + token_.text.size();
+    advance();
+    if (token_.text != ".") return true;
+    advance();
+  }
+}
 
 Statement recognize(std::string_view text, bool standard_conforming_strings, bool encoding_is_safe,
                     bool names_matter) {

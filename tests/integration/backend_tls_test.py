@@ -65,7 +65,8 @@ def tls_pg(ca):
 def before(proxies):
     """A dwspool that trusts its clients, before the server at this port."""
 
-    def start(port, tls=None, conninfo=None, host="127.0.0.1", users=("either",), **cluster):
+    def start(port, tls=None, conninfo=None, host="127.0.0.1", users=("either",), patience="10s",
+              **cluster):
         cluster = dict(cluster, coordinators=[f"{host}:{port}"])
         if conninfo:
             cluster = {"conninfo": conninfo}
@@ -73,7 +74,7 @@ def before(proxies):
             cluster["tls"] = tls
         return proxies({
             "clusters": {"main": cluster}, "databases": {"*": {}},
-            "defaults": {"queue_timeout": "300ms"}, "auth_method": "trust",
+            "defaults": {"queue_timeout": patience}, "auth_method": "trust",
             "users": {name: {"auth": "trust", "backend_password": "secret"} for name in users},
         })
 
@@ -100,7 +101,9 @@ def test_every_mode(before, tls_pg, pg, ca, mode, with_tls, without):
     if mode.startswith("verify"):
         section["root_certificate"] = ca.cert("ca")
     assert how(before(tls_pg.port, section)) == with_tls
-    assert without in how(before(pg.port, section, users=("postgres",)), "postgres")
+    patience = "10s" if without == "clear" else "1s"
+    assert without in how(before(pg.port, section, users=("postgres",), patience=patience),
+                          "postgres")
     # A Unix socket has no TLS, whatever the mode.
     assert how(before(tls_pg.port, section, host=tls_pg.dir)) == "clear"
 
@@ -122,18 +125,19 @@ def test_verification(before, tls_pg, ca):
         trusted, other = ca.cert("ca"), stranger.cert("ca")
         assert how(before(tls_pg.port, {"mode": "verify-full", "root_certificate": trusted},
                           host="localhost")) == "tls"
-        answer = how(before(tls_pg.port, {"mode": "verify-ca", "root_certificate": other}))
+        answer = how(before(tls_pg.port, {"mode": "verify-ca", "root_certificate": other},
+                            patience="1s"))
         assert "certificate verify failed" in answer
         # As in libpq: with a root certificate, require is verify-ca.
         assert "certificate verify failed" in how(
-            before(tls_pg.port, {"mode": "require", "root_certificate": other}))
+            before(tls_pg.port, {"mode": "require", "root_certificate": other}, patience="1s"))
         assert how(before(tls_pg.port, {"mode": "prefer", "root_certificate": other})) == "clear"
         local = f"port={tls_pg.port} sslrootcert={trusted}"
         assert how(before(0, conninfo=f"host=localhost {local} sslmode=verify-full")) == "tls"
         assert how(before(0, conninfo=f"host=localhost hostaddr=127.0.0.1 {local} "
                                       "sslmode=verify-full")) == "tls"
         assert "mismatch" in how(before(0, conninfo=f"host=elsewhere hostaddr=127.0.0.1 {local} "
-                                                    "sslmode=verify-full"))
+                                                    "sslmode=verify-full", patience="1s"))
     finally:
         stranger.destroy()
 
@@ -222,7 +226,7 @@ def test_bytes_behind_the_answer_cve_2021_43767(before, mode, answer):
     would be taken for what the server says."""
     listener, heard = lying_server(answer)
     with listener:
-        proxy = before(listener.getsockname()[1], {"mode": mode})
+        proxy = before(listener.getsockname()[1], {"mode": mode}, patience="1s")
         assert "in clear behind its answer" in how(proxy)
         assert set(heard) <= {b""}, "it was talked to"
 
@@ -232,7 +236,7 @@ def test_an_error_in_place_of_the_answer_is_not_believed(before, mode):
     """PostgreSQL CVE-2024-10977."""
     listener, heard = lying_server(FAKE_ERROR)
     with listener:
-        proxy = before(listener.getsockname()[1], {"mode": mode})
+        proxy = before(listener.getsockname()[1], {"mode": mode}, patience="1s")
         answer = how(proxy)
         assert "evil" not in answer and "evil" not in proxy.log()
         in_clear = [packet for packet in heard if packet]

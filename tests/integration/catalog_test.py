@@ -11,6 +11,7 @@ import pytest
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "data"))
 
 import make_builtin_functions  # noqa: E402
+from differential_corpus import ERRORS, SELECTS, SETUP, WRITES  # noqa: E402
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 PROBE = os.environ.get("DWSPOOL_RETRY_PROBE") or os.path.join(
@@ -78,19 +79,40 @@ def server(pg):
     pg.psql("drop database catalog_test with (force)")
 
 
-def verdicts(server, sql, before=""):
-    """{(kind, name): harmless} for what `sql` names, asked within the settings of `before`."""
-    question = subprocess.run([PROBE], input=sql.encode(), stdout=subprocess.PIPE, check=True,
-                              timeout=30).stdout.decode()
-    with psycopg2.connect(host="127.0.0.1", port=server.port, user="postgres",
-                          dbname="catalog_test") as connection:
-        with connection.cursor() as cursor:
-            cursor.execute(before + "begin read only")
-            cursor.execute(question)
-            rows = cursor.fetchall()
+def probe(sql):
+    """Whether the text itself only reads, and the question to the catalog."""
+    said = subprocess.run([PROBE], input=sql.encode(), stdout=subprocess.PIPE, check=True,
+                          timeout=30).stdout.decode()
+    reads, question = said.split("\n", 1)
+    assert reads in ("reads", "more")
+    return reads == "reads", question
+
+
+def connect(server):
+    return psycopg2.connect(host="127.0.0.1", port=server.port, user="postgres",
+                            dbname="catalog_test")
+
+
+def ask(connection, question, before=""):
+    """{(kind, name): harmless}, asked within the settings of `before`."""
+    if not question:
+        return {}
+    with connection.cursor() as cursor:
+        cursor.execute(before + "set transaction read only")
+        cursor.execute(question)
+        rows = cursor.fetchall()
+    connection.rollback()
     assert len(rows) == len({row[:2] for row in rows})
     assert all(verdict in ("t", "f") for _, _, verdict in rows)
     return {(kind, name): verdict == "t" for kind, name, verdict in rows}
+
+
+def verdicts(server, sql, before=""):
+    connection = connect(server)
+    try:
+        return ask(connection, probe(sql)[1], before)
+    finally:
+        connection.close()
 
 
 @pytest.mark.parametrize("name, harmless", [
@@ -147,6 +169,35 @@ def test_settings_do_not_change_how_the_question_is_read(server):
                    "set client_encoding to 'LATIN1'; "):
         assert verdicts(server, r'select 1 from "back\slash", over_noisy, plain', before) == {
             ("r", r'"back\slash"'): True, ("r", "over_noisy"): False, ("r", "plain"): True}
+
+
+def test_what_is_proven_to_read_is_never_refused_by_the_server_as_a_write(server):
+    """The server itself is asked, by READ ONLY."""
+    server.psql(SETUP, database="catalog_test")
+    path = "set search_path to differ; "
+    connection = connect(server)
+    proven, refused = 0, 0
+    for sql in SELECTS + ERRORS + WRITES + [
+            "select public.writes(1)", "select a from public.noisy",
+            "select * from public.over_plain",
+            "select setval('public.s', 5)", "explain analyze insert into log(what) values ('x')",
+            "select * from cheap where id in (select id from fruit for update)"]:
+        only_reads, question = probe(sql)
+        harmless = only_reads and all(ask(connection, question, path).values())
+        try:
+            with connection.cursor() as cursor:
+                cursor.execute(path + "set transaction read only")
+                cursor.execute(sql or ";")
+            code = None
+        except psycopg2.Error as error:
+            code = error.pgcode
+        connection.rollback()
+        if code == "25006":
+            refused += 1
+            assert not harmless, sql
+        proven += harmless
+    connection.close()
+    assert proven > 40 and refused > 25, (proven, refused)
 
 
 def test_nothing_ran(server):

@@ -9,6 +9,7 @@ import pytest
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "support"))
 sys.path.insert(1, os.path.join(os.path.dirname(__file__), ".."))  # fake_cn
 
+from dwspool_testing.place import Place  # noqa: E402
 from dwspool_testing.postgres import Postgres  # noqa: E402
 from dwspool_testing.proxy import Proxy  # noqa: E402
 from fake_cn import FakeCn  # noqa: E402
@@ -30,6 +31,7 @@ def pg():
             "host all legacy 127.0.0.1/32 md5",
         ],
         name="tests",
+        settings={"max_prepared_transactions": "10"},
     ).init().start()
     try:
         server.psql(USERS_SQL)
@@ -98,3 +100,12 @@ MODES = ["session", "transaction", "auto"]
 @pytest.fixture(params=MODES)
 def mode(request):
     return request.param
+
+
+@pytest.fixture(scope="session", params=["postgres-auto", "postgres-session", "dws-auto",
+                                         "dws-session"])
+def place(pg, request):
+    """What psycopg2's interface is tried on, one for all tests of it."""
+    target, mode = request.param.split("-")
+    with Place(pg, target, mode) as one:
+        yield one

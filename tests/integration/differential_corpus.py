@@ -142,7 +142,7 @@ TRANSACTIONS = {
     "chain": ["begin isolation level serializable", "select 1", "commit and chain", "show transaction_isolation", "rollback and chain", "commit"],
     "read only": ["begin read only", "update fruit set price = 0", "rollback"],
     "vacuum inside": ["begin", "vacuum fruit", "rollback"],
-    "prepared two phase": ["begin", "prepare transaction 'x'", "rollback"],
+    "prepared two phase": ["begin", "prepare transaction 'x'", "rollback", "rollback prepared 'x'"],
     "case and space": ["  BeGiN  ;  ", "SELECT 1 ;", " COMMIT ; "],
     "comments": ["/* hi */ begin -- there", "select 1", "/* bye */ commit"],
     "ddl": ["begin", "create table tx_made(i int)", "insert into tx_made values (1)", "rollback", "select to_regclass('tx_made')"],

@@ -358,15 +358,22 @@ def test_reset_gives_a_clean_session(proxy):
     connection.close()
 
 
-def test_two_phase_commit(connection, observer, pg):
-    if int(observer.value("show max_prepared_transactions")) == 0:
-        # Not configured on the tests' server: then the server's own words come through.
-        connection.tpc_begin(connection.xid(1, "gtrid", "branch"))
-        value(connection, "select 1")
-        with pytest.raises(psycopg2.errors.ObjectNotInPrerequisiteState):
-            connection.tpc_prepare()
-        connection.tpc_rollback()
-        assert value(connection, "select 1") == 1
+def test_two_phase_commit(proxy, observer, table):
+    first, second = psycopg2.connect(proxy.dsn()), psycopg2.connect(proxy.dsn())
+    for number, end in ((1, second.tpc_commit), (2, second.tpc_rollback)):
+        xid = first.xid(1, f"gtrid of {table}", f"branch {number}")
+        first.tpc_begin(xid)
+        with first.cursor() as cursor:
+            cursor.execute(f"insert into {table} values (%s, 'two phases')", (number,))
+        first.tpc_prepare()
+        first.reset()
+        assert observer.value(f"select count(*) from {table} where id = %s", (number,)) == 0
+        prepared, = [one for one in second.tpc_recover() if one.gtrid == f"gtrid of {table}"]
+        second.rollback()
+        end(prepared)
+    assert observer.rows(f"select id from {table}") == [(1,)]
+    first.close()
+    second.close()
 
 
 def test_listen_and_notify(proxy, mode):

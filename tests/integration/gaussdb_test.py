@@ -196,7 +196,7 @@ def test_dialect_is_found_out(fake, before, kind):
 
 # --- Sessions ------------------------------------------------------------------------------------
 
-DIRT = "set session characteristics as transaction isolation level repeatable read"
+DIRT = "do $$ begin set default_transaction_isolation to 'repeatable read'; end $$"
 
 
 @pytest.mark.parametrize("pool_mode", ["session", "auto"])
@@ -247,11 +247,11 @@ def test_temporary_tables_end_with_their_backend(fake, before):
 def test_refusals_reach_the_application(fake, before):
     proxy = before(fake(dbadmin()))
     connection = connect(proxy, autocommit=True)
-    for sql in ("listen a", "notify a", "set default_transaction_read_only to on"):
+    for sql in ("listen a", "notify a", "select 1; discard all",
+                "begin; set default_transaction_read_only to on"):
         with pytest.raises(psycopg2.errors.FeatureNotSupported):
             run(connection, sql)
-    with pytest.raises(psycopg2.errors.FeatureNotSupported):
-        connection.reset()
+        run(connection, "rollback")
     connection = connect(proxy)
     with pytest.raises(psycopg2.errors.FeatureNotSupported):
         run(connection, "declare c scroll cursor for select 1")
@@ -346,7 +346,8 @@ def test_coordinators_own_retry_works_through_dwspool(fake, before, table):
 
 def test_death_of_a_coordinator(fake, before, table):
     first, second = fake(dbadmin()), fake(dbadmin())
-    proxy = before(first, second)
+    # Log-ins are counted: no probes.
+    proxy = before(first, second, cluster={"probe": {"interval": 0}})
     connection = connect(proxy, autocommit=True)
     run(connection, "select 1")
     alive = first if first.counts["logins"] else second

@@ -77,6 +77,10 @@ class Counter(threading.Thread):
         return self.seen
 
 
+# Whose sessions would be counted, too.
+NO_PROBES = {"probe": {"interval": 0}}
+
+
 def config_for(port, users=None, **overrides):
     """A configuration before the server on that port (or several of them)."""
     ports = port if isinstance(port, list) else [port]
@@ -474,7 +478,8 @@ def test_server_that_restarts(proxies, clients):
 
 def test_dead_coordinator_is_skipped(proxies, clients, pg, observer):
     role = observer.role()
-    proxy = proxies(config_for([free_port(), pg.port, free_port()], defaults={"pool_size": 6}))
+    proxy = proxies(config_for([free_port(), pg.port, free_port()], cluster=NO_PROBES,
+                               defaults={"pool_size": 6}))
     started = clients(proxy, role, 6)
     began = time.monotonic()
     for client in started:
@@ -501,7 +506,8 @@ def test_coordinator_that_does_not_answer_is_skipped(proxies, clients, pg, obser
 def test_coordinators_share_the_load(proxies, clients, pg, observer):
     with Middleman(("127.0.0.1", pg.port)) as first, Middleman(("127.0.0.1", pg.port)) as second:
         role = observer.role()
-        proxy = proxies(config_for([first.port, second.port], defaults={"pool_size": 8}))
+        proxy = proxies(config_for([first.port, second.port], cluster=NO_PROBES,
+                                   defaults={"pool_size": 8}))
         for client in clients(proxy, role, 8):
             client.ask("begin; select 1")
         assert (first.connections, second.connections) == (4, 4)

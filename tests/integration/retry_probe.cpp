@@ -1,4 +1,5 @@
-// Reads a text of SQL; writes the question to the catalog that its facts lead to.
+// Reads a text of SQL; writes a line with "reads" or "more", as its facts say, and the question to
+// the catalog that they lead to.
 #include <iostream>
 #include <iterator>
 #include <string>
@@ -10,10 +11,11 @@ int main() {
   using namespace dwspool::retry;
   const std::string sql(std::istreambuf_iterator<char>(std::cin), {});
   CatalogNames names;
-  for (const StatementFacts& each : understand(sql).statements) {
+  const TextFacts facts = understand(sql);
+  for (const StatementFacts& each : facts.statements) {
     names.functions.insert(names.functions.end(), each.functions.begin(), each.functions.end());
     names.relations.insert(names.relations.end(), each.relations.begin(), each.relations.end());
   }
-  std::cout << catalog_question(names);
+  std::cout << (facts.only_reads() ? "reads\n" : "more\n") << catalog_question(names);
   return 0;
 }

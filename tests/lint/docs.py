@@ -10,7 +10,7 @@ import sys
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 SOURCES = {".cpp", ".h", ".py", ".sh", ".md", ".txt", ".yaml"}
-EVENT = re.compile(r'"((?:backend|cancel|client|http|listener|pool|process|tls)\.[a-z_]+)"')
+EVENT = re.compile(r'"((?:backend|cancel|client|cluster|http|listener|pool|process|tls)\.[a-z_]+)"')
 
 
 def read(name):

@@ -18,19 +18,20 @@ MAY_INCLUDE = {
     "auth": ["base", "wire"],
     "login": ["base", "wire", "auth"],
     "retry": ["base", "wire", "sql"],
-    "pool": ["base", "retry"],
+    "pool": ["base"],
+    "cluster": ["base", "retry"],
     "session": ["base", "wire", "sql", "auth", "retry"],
     "metrics": ["base"],
     "config": ["base", "tls", "auth"],
     "net": ["base", "tls"],
     "admin": ["base", "metrics"],
-    "proxy": ["base", "tls", "wire", "auth", "login", "pool", "retry", "session", "config", "metrics",
-              "net"],
+    "proxy": ["base", "tls", "wire", "auth", "login", "pool", "cluster", "retry", "session", "config",
+              "metrics", "net"],
     "app": ["base", "tls", "wire", "auth", "config", "metrics", "net", "admin", "proxy", "login"],
 }
 
 # The pure core: events and time come in, actions come out.
-CORE = ["wire", "sql", "auth", "login", "pool", "retry", "session"]
+CORE = ["wire", "sql", "auth", "login", "pool", "cluster", "retry", "session"]
 
 # A library's headers -> where they may be included (modules, or single files).
 LIBRARIES = {

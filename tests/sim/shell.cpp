@@ -16,9 +16,9 @@ Shell::Shell(Context& context, Network& network, Cluster& cluster, const ShellOp
       sessions_{options.sessions, statements_, settings_, reported_, welcome_},
       replay_(options.replay, retry::ErrorTable()),
       pool_(options.pool),
-      rotation_(cluster.size()),
       slots_(ledger_.account("pool", options.pool_size, options.reserve_size)),
       old_protocol_(cluster.size()) {
+  for (std::size_t i = 0; i < cluster.size(); ++i) topology_.add_host(1, 0, context_.now);
   pool_.tick(context_.now);
   settle();
 }

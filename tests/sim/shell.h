@@ -24,12 +24,12 @@
 #include "dwspool/login/guard.h"
 #include "dwspool/login/key_cache.h"
 #include "dwspool/pool/pool.h"
-#include "dwspool/pool/rotation.h"
 
 #include "dwspool/session/cleaner.h"
 #include "dwspool/session/replayed_session.h"
 #include "dwspool/session/startup_flow.h"
 
+#include "dwspool/cluster/topology.h"
 #include "dwspool/proxy/cancel_registry.h"
 #include "dwspool/proxy/slot_ledger.h"
 
@@ -117,6 +117,9 @@ class Front final : public Endpoint {
 class Back final : public Endpoint {
  public:
   Back(Shell& shell, BackendId id, pool::Slot slot);
+  ~Back();
+  Back(const Back&) = delete;
+  Back& operator=(const Back&) = delete;
 
   void open();
   // The network has an answer to the connection attempt.
@@ -151,13 +154,15 @@ class Back final : public Endpoint {
   friend class Shell;
   enum class State : std::uint8_t { opening, ready, cleaning };
 
-  void try_coordinator();
+  void try_next_host();
+  void connect();
   void on_login_progress(login::BackendLogin::Need need);
   void derive_keys();
   void on_logged_in();
   void on_login_failed();
   void coordinator_failed(const std::string& why);
-  void failed(const wire::ErrorReport& report, bool for_all_who_wait);
+  void come_to_nothing(TimePoint not_before);
+  void failed(const wire::ErrorReport& report);
   bool process(std::string_view& in);
   void on_idle_bytes(std::string_view& in);
   bool run_cleaner(session::Cleaner::State state);
@@ -178,6 +183,7 @@ class Back final : public Endpoint {
   TimePoint deadline_ = never;
   TimePoint cleaning_ends_ = never;
   std::size_t coordinator_ = 0;
+  bool counted_ = false;  // by the topology
   bool broken_ = false;
   bool connecting_ = false;
   bool deriving_ = false;
@@ -188,8 +194,7 @@ class Back final : public Endpoint {
   std::string last_row_;    // for Broken::leftover_bytes
 
   struct Opening {
-    std::vector<std::size_t> order;
-    std::size_t next = 0;
+    std::vector<cluster::HostId> tried;
     std::optional<login::BackendLogin> login;
     std::optional<login::LoginGuard::Attempt> attempt;
   };
@@ -283,7 +288,7 @@ class Shell {
   session::ReplayContext replay_;
   session::Output output_;
   pool::Pool pool_;
-  pool::Rotation rotation_;
+  cluster::Topology topology_{cluster::Options{}};
   proxy::SlotLedger ledger_{1};
   std::shared_ptr<proxy::SlotAccount> slots_;
   proxy::CancelRegistry cancels_;

@@ -1,4 +1,4 @@
-// Opening a backend: guard, coordinators in turn, log-in; after proxy/back_open.cpp.
+// Opening a backend: guard, hosts in order, log-in; after proxy/back_open.cpp.
 #include "dwspool/wire/sqlstate.h"
 
 #include "dwspool/auth/digest.h"
@@ -18,26 +18,41 @@ const std::string account = "cluster app";  // NOLINT(cert-err58-cpp)
 Back::Back(Shell& shell, BackendId id, pool::Slot slot)
     : shell_(shell), id_(id), slot_(slot), opening_(std::make_unique<Opening>()) {}
 
+Back::~Back() {
+  if (counted_) shell_.topology_.on_closed(static_cast<cluster::HostId>(coordinator_), Target::any);
+}
+
 void Back::open() {
   const TimePoint now = shell_.context_.now;
-  opening_->order = shell_.rotation_.order(now);
   switch (shell_.guard_.ask(account, now)) {
     case login::LoginGuard::Answer::go:
       opening_->attempt = shell_.guard_.attempt(account);
-      try_coordinator();
+      try_next_host();
       return;
     case login::LoginGuard::Answer::wait:
-      shell_.pool_.on_open_failed(slot_, now + guard_pause, now);
-      shell_.dead_backends_.push_back(shell_.backends_.take(id_));
+      come_to_nothing(now + guard_pause);
       return;
     case login::LoginGuard::Answer::held:
       break;
   }
-  failed(shell_.guard_.held_report(account), true);
+  failed(shell_.guard_.held_report(account));
 }
 
-void Back::try_coordinator() {
-  coordinator_ = opening_->order[opening_->next];
+void Back::try_next_host() {
+  const TimePoint now = shell_.context_.now;
+  const cluster::Choice choice = shell_.topology_.choose(Target::any, opening_->tried, now, 0.5);
+  if (choice.hosts.empty()) {
+    come_to_nothing(now + round_pause);
+    return;
+  }
+  coordinator_ = choice.hosts.front();
+  opening_->tried.push_back(choice.hosts.front());
+  counted_ = true;
+  shell_.topology_.on_connecting(choice.hosts.front(), Target::any, now);
+  connect();
+}
+
+void Back::connect() {
   deadline_ = deadline_after(shell_.context_.now, shell_.options_.connect_timeout);
   opening_->login.reset();
   plug_.close();
@@ -125,7 +140,7 @@ void Back::on_logged_in() {
   core_.key = login.key();
   core_.dialect = login.dialect();
   shell_.guard_.on_success(account);
-  shell_.rotation_.on_success(coordinator_);
+  shell_.topology_.on_opened(static_cast<cluster::HostId>(coordinator_));
   shell_.welcome_.on_login(core_.reported);
   shell_.last_failure_.clear();
   opening_.reset();
@@ -139,7 +154,7 @@ void Back::on_login_failed() {
   const wire::ErrorReport report = opening_->login->report();
   if (failure == login::Failure::old_protocol) {
     shell_.old_protocol_[coordinator_] = true;
-    try_coordinator();
+    connect();
     return;
   }
   if (failure == login::Failure::unavailable) {
@@ -154,30 +169,29 @@ void Back::on_login_failed() {
     shell_.guard_.on_refused(account, report, shell_.context_.now);
     shell_.keys_.forget(account);
   }
-  failed(report, true);
+  failed(report);
 }
 
 void Back::coordinator_failed(const std::string& why) {
-  shell_.rotation_.on_failure(coordinator_, shell_.context_.now, 0.5);
+  counted_ = false;
+  shell_.topology_.on_open_failed(static_cast<cluster::HostId>(coordinator_), Target::any,
+                                  cluster::Trouble::unreachable, shell_.context_.now, 0.5);
   shell_.last_failure_ = why;
-  if (++opening_->next < opening_->order.size()) {
-    try_coordinator();
-    return;
-  }
-  wire::ErrorReport report;
-  report.sqlstate = wire::sqlstate::connection_failure;
-  report.message = why;
-  failed(report, false);
+  try_next_host();
 }
 
-void Back::failed(const wire::ErrorReport& report, bool for_all_who_wait) {
+void Back::come_to_nothing(TimePoint not_before) {
   Shell& shell = shell_;
   if (opening_->attempt) shell.guard_.on_no_verdict(account, *opening_->attempt);
-  const Duration pause = for_all_who_wait ? refused_pause : round_pause;
   plug_.close();
-  shell.pool_.on_open_failed(slot_, shell.context_.now + pause, shell.context_.now);
+  shell.pool_.on_open_failed(slot_, not_before, shell.context_.now);
   shell.dead_backends_.push_back(shell.backends_.take(id_));
-  if (for_all_who_wait) shell.fail_waiters(report);
+}
+
+void Back::failed(const wire::ErrorReport& report) {
+  Shell& shell = shell_;
+  come_to_nothing(shell.context_.now + refused_pause);
+  shell.fail_waiters(report);
 }
 
 }  // namespace dwspool::sim

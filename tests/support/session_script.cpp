@@ -57,9 +57,13 @@ std::string summary(std::string_view bytes, bool from_backend) {
   return text;
 }
 
-SessionScript::SessionScript(PoolMode mode, session::SettingSet startup)
-    : context_{
-          {mode, true, 200, std::size_t{1} << 20U}, statements_, settings_, reported_, welcome_} {
+SessionScript::SessionScript(PoolMode mode, session::SettingSet startup, Dialect dialect)
+    : context_{{mode, true, 200, std::size_t{1} << 20U},
+               statements_,
+               settings_,
+               reported_,
+               welcome_},
+      dialect_(dialect) {
   own_backend_ = std::make_unique<session::Backend>(make_backend());
   session_ = std::make_unique<session::Session>(context_, 7, settings_.intern(std::move(startup)),
                                                 wire::KeyData{42, "abcd"});
@@ -74,7 +78,7 @@ session::Backend SessionScript::make_backend() {
   reported.set("standard_conforming_strings", "on");
   backend.reported = reported_.intern(std::move(reported));
   backend.applied = settings_.intern(session::SettingSet{});
-  backend.dialect = Dialect::postgres;
+  backend.dialect = dialect_;
   return backend;
 }
 
@@ -130,12 +134,14 @@ SessionScript& SessionScript::grant(session::Backend& backend) {
   next_ = session_->on_granted(backend, out_);
   take();
   if (next_ == session::Next::need_input && !unread.empty()) client("");
-  if (next_ == session::Next::need_input) {
-    std::string_view view = unread;
-    next_ = session_->on_client(view, out_);
-    take();
-    unread.erase(0, unread.size() - view.size());
-  }
+  return next_ == session::Next::need_input ? go_on() : *this;
+}
+
+SessionScript& SessionScript::go_on() {
+  std::string_view view = unread;
+  next_ = session_->on_client(view, out_);
+  take();
+  unread.erase(0, unread.size() - view.size());
   return *this;
 }
 
@@ -147,13 +153,7 @@ SessionScript& SessionScript::lose_backend(std::string_view cause) {
   next_ = session_->on_backend_lost(cause, out_);
   take();
   server_unread_.clear();
-  if (next_ == session::Next::need_input) {
-    std::string_view view = unread;
-    next_ = session_->on_client(view, out_);
-    take();
-    unread.erase(0, unread.size() - view.size());
-  }
-  return *this;
+  return next_ == session::Next::need_input ? go_on() : *this;
 }
 
 SessionScript& SessionScript::acquire_fails(std::string_view sqlstate) {
@@ -162,23 +162,13 @@ SessionScript& SessionScript::acquire_fails(std::string_view sqlstate) {
   report.message = "none to be had";
   next_ = session_->on_acquire_failed(report, out_);
   take();
-  if (next_ == session::Next::need_input) {
-    std::string_view view = unread;
-    next_ = session_->on_client(view, out_);
-    take();
-    unread.erase(0, unread.size() - view.size());
-  }
-  return *this;
+  return next_ == session::Next::need_input ? go_on() : *this;
 }
 
 SessionScript& SessionScript::cancel_while_waiting() {
   next_ = session_->on_cancel_while_waiting(out_);
   take();
-  std::string_view view = unread;
-  next_ = session_->on_client(view, out_);
-  take();
-  unread.erase(0, unread.size() - view.size());
-  return *this;
+  return go_on();
 }
 
 SessionScript& SessionScript::drain() {

@@ -108,7 +108,8 @@ std::string summary(std::string_view bytes, bool from_backend);
 // One client's session and the backends it is given.
 class SessionScript {
  public:
-  explicit SessionScript(PoolMode mode = PoolMode::automatic, session::SettingSet startup = {});
+  explicit SessionScript(PoolMode mode = PoolMode::automatic, session::SettingSet startup = {},
+                         Dialect dialect = Dialect::postgres);
 
   // What stands at the front of the client's input that the session left there.
   std::string unread;
@@ -122,6 +123,8 @@ class SessionScript {
   SessionScript& acquire_fails(std::string_view sqlstate);
   SessionScript& cancel_while_waiting();
   SessionScript& drain();
+  // What the shell does behind a release: input, as far as there is any.
+  SessionScript& go_on();
 
   // The log-in, over: the session is idle.
   SessionScript& logged_in();
@@ -155,6 +158,7 @@ class SessionScript {
   std::unique_ptr<session::Backend> own_backend_;
   session::Backend* backend_ = nullptr;
   std::unique_ptr<session::Session> session_;
+  Dialect dialect_;
   session::Next next_ = session::Next::need_input;
   std::string to_client_;
   std::string to_server_;

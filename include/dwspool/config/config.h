@@ -14,6 +14,7 @@
 #include "dwspool/base/log.h"
 #include "dwspool/base/pool_mode.h"
 #include "dwspool/base/replay_level.h"
+#include "dwspool/base/routing.h"
 #include "dwspool/base/secret.h"
 #include "dwspool/base/time.h"
 #include "dwspool/base/tls_mode.h"
@@ -60,10 +61,24 @@ struct Coordinator {
   std::string host;  // name or address; a directory (leading '/') for a Unix socket
   std::uint16_t port = 8000;
   std::string tls_name;  // whose certificate it must have; empty: `host`
+  std::uint32_t weight = 1;
+  std::uint32_t priority = 0;  // Balance::priority: the lowest goes first
 
   bool is_unix() const { return host.starts_with('/'); }
   std::string label() const;  // "host:port", for logs, metrics and the console
-  friend bool operator==(const Coordinator&, const Coordinator&) = default;
+};
+
+// How the hosts of a cluster are looked after.
+struct Probing {
+  // Whom the probes log in as; without a user, like the first clients that come.
+  std::string user;
+  std::optional<Secret> password;
+  std::string database;
+  Duration interval = std::chrono::seconds{1};  // 0: no probes
+  Duration suspect_interval = std::chrono::milliseconds{100};
+  Duration timeout = std::chrono::seconds{1};
+  Duration dead_after = std::chrono::seconds{8};  // 0: never
+  bool configured = false;                        // the section is there
 };
 
 // An error by which a coordinator says that a statement was refused before it ran, besides those
@@ -79,9 +94,14 @@ struct Cluster {
   std::vector<Coordinator> coordinators;                // not empty
   Dialect dialect = Dialect::unknown;                   // unknown: found out at the first log-in
   Duration connect_timeout = std::chrono::seconds{10};  // TCP connect and log-in together
-  KeepAlive keepalive{std::chrono::seconds{5}, std::chrono::seconds{2}, 3};
+  KeepAlive keepalive{std::chrono::seconds{4}, std::chrono::seconds{2}, 2};
   std::uint32_t max_pbkdf2_iterations = 1000000;
   ServerTls tls;
+  Balance balance = Balance::least_connections;
+  Duration warm_up = std::chrono::seconds{5};           // 0: none
+  std::optional<std::uint32_t> connect_rate;            // per second and host; 0: any
+  Duration max_standby_lag = std::chrono::seconds{10};  // 0: any
+  Probing probing;
   std::vector<Refusal> refusals;  // replay.refusals
   // From `conninfo:`; used by databases and users that name none of their own.
   std::string database;
@@ -134,6 +154,7 @@ struct Database {
   std::string backend_database;  // empty: the name that the client asked for
   std::string backend_user;      // not empty: all clients of this database log in as it
   std::optional<Secret> backend_password;
+  std::optional<Target> target;  // else read_write
   PoolOptions pool;
 };
 
@@ -179,6 +200,8 @@ struct Config {
   // The entry of that name, else that of "*", else null.
   const Database* find_database(std::string_view name) const;
   const User* find_user(std::string_view name) const;
+  // Whether the cluster's hosts are probed: if there is a choice, or somebody asks for a role.
+  bool is_probed(const Cluster& cluster) const;
   // defaults, then the database's own, then the user's own.
   PoolSettings pool_settings(const Database& database, const User* user) const;
 };

@@ -108,6 +108,11 @@ struct CoordinatorBlock {
   Counter failed;
   Gauge connections;
   Gauge up;  // 1 when the last attempt succeeded, 0 when it failed
+  // Of probes, in the first worker's block only:
+  Counter probes;
+  Counter probe_failures;
+  Gauge role;     // 0 unknown, 1 primary, 2 standby
+  Gauge serving;  // 1 while it is given work
 };
 
 // Thread-safe. Blocks live as long as the registry: numbers never go backwards because a pool

@@ -97,6 +97,15 @@ class Pool {
   // Another worker waits: give it an idle backend if there is one to spare.
   void surrender_idle(TimePoint now);
 
+  // --- Standstill: nobody is given a backend and none is opened, while clients may go on waiting
+  // and backends may come back. ---
+  void hold() { held_ = true; }
+  void resume(TimePoint now);
+  bool held() const { return held_; }
+  // What a grant was for has come to nothing: the client waits on, where it was. The backend is to
+  // be reported lost, or given back, by the caller.
+  void take_back_grant(const Action& grant);
+
   // --- Time and state ---
 
   void tick(TimePoint now);
@@ -115,7 +124,7 @@ class Pool {
 
   // The backend that acquire() would give a client without a preference; none if it would wait.
   BackendId first_idle() const {
-    if (!waiters_.empty() || idle_head_ == none) return {};
+    if (!waiters_.empty() || idle_head_ == none || held_) return {};
     return entries_[static_cast<Slot>(idle_head_)].backend;
   }
   std::size_t waiting() const { return waiters_.size(); }
@@ -146,7 +155,8 @@ class Pool {
   void push_idle(Slot slot, TimePoint now);
   void unlink_idle(Slot slot);
   void make_available(Slot slot, TimePoint foreign_since, TimePoint now);
-  void take_back_grant(BackendId backend);
+  void withdraw_grant(BackendId backend);
+  void grant_front(Slot slot);
   void release_slot(Slot slot, SlotEvent event);
   bool too_old(const Entry& entry, TimePoint now) const;
   bool lacks_backends() const;
@@ -171,6 +181,7 @@ class Pool {
   bool slot_requested_ = false;
   bool asked_reserve_ = false;
   bool shut_down_ = false;
+  bool held_ = false;
 };
 
 }  // namespace dwspool::pool

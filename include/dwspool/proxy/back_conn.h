@@ -27,6 +27,8 @@
 #include "dwspool/net/connector.h"
 #include "dwspool/net/socket.h"
 
+#include "dwspool/cluster/topology.h"
+
 namespace dwspool::proxy {
 
 class FrontConn;
@@ -39,7 +41,8 @@ struct BackendTransfer {
   std::unique_ptr<net::TlsState> tls;
   session::Backend core;
   ByteQueue in;  // the front of a message
-  std::size_t coordinator = 0;
+  cluster::HostId host = 0;
+  std::uint32_t epoch = 0;  // of the host
   TimePoint opened_at;
 };
 
@@ -53,7 +56,8 @@ class BackConn final : public net::Socket::Handler {
   BackConn(const BackConn&) = delete;
   BackConn& operator=(const BackConn&) = delete;
 
-  // Tries the pool's coordinators in turn; Pool::on_opened or on_open_failed ends it.
+  // Tries the hosts that the cluster names, one after the other; Pool::on_opened or on_open_failed
+  // ends it.
   void open();
   void on_ready(bool readable, bool writable) override;
 
@@ -78,6 +82,13 @@ class BackConn final : public net::Socket::Handler {
   // `dealt_with`: it cannot hit anything any more.
   void on_cancel_finished(bool dealt_with);
 
+  // Whether its host serves the pool's target, and is what it was when this was opened.
+  bool may_be_lent() const;
+  // It must not be lent: ends it, at once or when its client lets go. May destroy *this.
+  void on_topology();
+  // Closes it, whatever it is doing for nobody. Precondition: no client has it. Destroys *this.
+  void discard();
+
   // --- From the worker ---
   void on_deadline();
   // The keys that derive_in_background was asked for.
@@ -93,16 +104,15 @@ class BackConn final : public net::Socket::Handler {
   session::Backend& core() { return core_; }
   const session::Backend& core() const { return core_; }
   TimePoint deadline() const { return deadline_; }
-  std::size_t coordinator() const { return coordinator_; }
   TimePoint opened_at() const { return opened_at_; }
 
  private:
   enum class State : std::uint8_t { opening, ready, cleaning };
 
-  // Opening. Each may end in failed(), which may destroy *this.
+  // Opening. Each may end in come_to_nothing() or failed(), which destroy *this.
   void ask_guard();
-  void next_coordinator();
-  void try_coordinator();
+  void try_next_host();
+  void connect();
   void on_connected(UniqueFd fd, const std::string& error);
   void on_encryption_answer(std::string_view& in);
   void start_login();
@@ -111,8 +121,10 @@ class BackConn final : public net::Socket::Handler {
   void derive_keys();
   void on_logged_in();
   void on_login_failed();
-  void coordinator_failed(const std::string& why, metrics::OpenFailure reason);
-  void failed(const wire::ErrorReport& report, bool for_all_who_wait);
+  void host_failed(const std::string& why, metrics::OpenFailure reason);
+  const std::string& label() const { return label_; }
+  void come_to_nothing(TimePoint not_before);
+  void failed(const wire::ErrorReport& report);
 
   void read_some();
   bool process(std::string_view& in);
@@ -139,8 +151,11 @@ class BackConn final : public net::Socket::Handler {
   TimePoint cleaning_ends_ = never;
   TimePoint opening_since_;
   TimePoint opened_at_;
-  std::size_t coordinator_ = 0;
+  cluster::HostId host_ = 0;
+  std::uint32_t epoch_ = 0;  // of the host, when this was opened
+  std::string label_;        // of the host
   std::shared_ptr<metrics::CoordinatorBlock> coordinator_metrics_;
+  bool counted_in_cluster_ = false;
   bool paused_ = false;
   bool broken_ = false;  // a send has failed; to be dealt with at the next step
   bool counted_open_ = false;
@@ -150,8 +165,7 @@ class BackConn final : public net::Socket::Handler {
 
   // While opening:
   struct Opening {
-    std::vector<std::size_t> order;
-    std::size_t next = 0;
+    std::vector<cluster::HostId> tried;
     std::unique_ptr<net::Connector> connector;
     login::Encryption encryption{TlsMode::disable};  // of the coordinator at hand
     bool asked_for_tls = false;                      // and not been answered yet

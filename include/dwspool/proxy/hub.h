@@ -9,6 +9,7 @@
 #include <mutex>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "dwspool/base/log.h"
 #include "dwspool/base/time.h"
@@ -20,6 +21,7 @@
 #include "dwspool/metrics/registry.h"
 
 #include "dwspool/proxy/cancel_registry.h"
+#include "dwspool/proxy/cluster_state.h"
 #include "dwspool/proxy/slot_ledger.h"
 #include "dwspool/proxy/tls_store.h"
 
@@ -77,7 +79,11 @@ struct Hub {
         mock_secret(std::move(process_secret)),
         tls(config),
         failures(config->auth_failure_limit),
-        slots(config->workers) {}
+        slots(config->workers) {
+    for (const config::Cluster& cluster : config->clusters) {
+      clusters.push_back(std::make_unique<ClusterState>(*config, cluster, log, metrics));
+    }
+  }
 
   std::shared_ptr<const config::Config> config;
   Log& log;
@@ -86,6 +92,7 @@ struct Hub {
   TlsStore tls;
   Failures failures;  // of clients' log-ins
   SlotLedger slots;
+  std::vector<std::unique_ptr<ClusterState>> clusters;  // in the order of the configuration
   CancelRegistry cancels;
   Credentials credentials;
   std::atomic<std::uint32_t> clients{0};  // logged in or on the way

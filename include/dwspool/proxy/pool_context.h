@@ -15,6 +15,7 @@
 
 #include "dwspool/session/replayed_session.h"
 
+#include "dwspool/proxy/cluster_state.h"
 #include "dwspool/proxy/slot_ledger.h"
 
 namespace dwspool::proxy {
@@ -26,6 +27,7 @@ struct Route {
   std::string database;  // on the backend
   std::string user;      // on the backend
   std::optional<Secret> password;
+  Target target = Target::read_write;
   config::PoolSettings settings;
   // The lock-out guard's name for this user on this cluster, its password included.
   std::string account;
@@ -52,6 +54,7 @@ struct PoolContext {
   session::ReplayContext replay;
   std::shared_ptr<SlotAccount> slots;
   std::shared_ptr<metrics::PoolBlock> metrics;
+  ClusterState* cluster = nullptr;
   // Why the last backend could not be opened; for the DETAIL of those who wait in vain.
   std::string last_failure;
   std::size_t clients = 0;

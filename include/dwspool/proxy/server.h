@@ -13,6 +13,7 @@
 #include "dwspool/net/timer.h"
 
 #include "dwspool/proxy/hub.h"
+#include "dwspool/proxy/prober.h"
 #include "dwspool/proxy/worker.h"
 
 namespace dwspool::proxy {
@@ -45,6 +46,7 @@ class Server {
 
   Hub& hub_;
   std::vector<std::unique_ptr<Worker>> workers_;
+  std::vector<std::unique_ptr<Prober>> probers_;  // by cluster; on the first worker's loop
   std::vector<std::thread> threads_;
   std::vector<std::unique_ptr<net::Listener>> listeners_;
   std::unique_ptr<net::Timer> shutdown_timer_;

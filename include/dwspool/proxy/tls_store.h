@@ -28,9 +28,12 @@ class TlsStore {
   // Precondition: offers(). `direct`: the client has begun with TLS at once.
   std::unique_ptr<tls::Engine> engine_to_client(bool direct) const;
   // Precondition: the mode of the cluster is not `disable`.
-  std::unique_ptr<tls::Engine> engine_to(std::size_t cluster, std::size_t coordinator) const;
+  std::unique_ptr<tls::Engine> engine_to(const config::Cluster& cluster,
+                                         const config::Coordinator& host) const;
   // `disable` for a Unix socket, as in libpq.
-  TlsMode mode_of(std::size_t cluster, std::size_t coordinator) const;
+  static TlsMode mode_of(const config::Cluster& cluster, const config::Coordinator& host) {
+    return host.is_unix() ? TlsMode::disable : cluster.tls.mode;
+  }
 
   // Reads the files again: all of them are good, or nothing changes. Empty, or what is wrong.
   // Blocking.

@@ -25,7 +25,6 @@
 #include "dwspool/base/unique_fd.h"
 
 #include "dwspool/metrics/registry.h"
-#include "dwspool/pool/rotation.h"
 
 #include "dwspool/session/output.h"
 
@@ -63,6 +62,11 @@ class Worker {
   void drain(std::function<void()> done);
   // Ends whatever is left, and lets run() return.
   void stop();
+  // What is known about the hosts of a cluster has changed: who may be lent, who waits, and what
+  // has come to its end.
+  void on_topology(ClusterState& cluster);
+  // Holds the pool or lets it go on, as its cluster is now.
+  void follow(PoolContext& pool);
   // Does what the pools want done. To be called at the end of every callback.
   void settle();
 
@@ -75,11 +79,6 @@ class Worker {
   session::Interner<session::SettingSet>& settings() { return settings_; }
   session::Interner<session::ReportedSet>& reported() { return reported_; }
   const session::SettingsPtr& no_settings() const { return no_settings_; }
-  pool::Rotation& rotation(std::size_t cluster) { return rotations_[cluster]; }
-  // Remembered per coordinator: one that refused protocol 3.51 is asked by 3.0 from then on.
-  bool& wants_protocol_3_0(std::size_t cluster, std::size_t coordinator) {
-    return old_protocol_[cluster][coordinator];
-  }
   double random_unit();
   std::uint64_t next_session_number() {
     return (static_cast<std::uint64_t>(index_ + 1) << 48U) | ++last_session_;
@@ -146,8 +145,6 @@ class Worker {
   session::Interner<session::SettingSet> settings_;
   session::Interner<session::ReportedSet> reported_;
   session::SettingsPtr no_settings_;
-  std::vector<pool::Rotation> rotations_;              // by cluster
-  std::vector<std::unique_ptr<bool[]>> old_protocol_;  // NOLINT: by cluster and coordinator
   std::shared_ptr<bool> alive_;  // for what may be called when the worker is gone
   std::uint64_t last_session_ = 0;
   std::uint64_t random_state_;

@@ -1,7 +1,7 @@
 // What a text of SQL does, by PostgreSQL's own parser (libpg_query): whether it may be run again
 // is decided from that (doc/replay.md, "Kinds of statements").
 //
-// It costs about 8 us for a short statement, 2 ms for one of 10 kB and up to 50 ms for the longest
+// It costs about 10 us for a short statement, 2 ms for one of 10 kB and up to 50 ms for the longest
 // that is parsed: for the moment when something failed, or once for each text, not for every
 // message that passes.
 #pragma once

@@ -22,8 +22,8 @@
 
 namespace dwspool::session {
 
-// A statement that does something to the session's own books whenever it is executed: plain SET
-// and RESET, and DEALLOCATE name.
+// A statement that does something to the session's own books whenever it is executed: a plain
+// change of one setting, and DEALLOCATE name.
 struct SpecialStatement {
   sql::StatementKind kind = sql::StatementKind::other;
   std::string name;   // of the setting, or of the prepared statement
@@ -32,6 +32,10 @@ struct SpecialStatement {
 using SpecialPtr = std::shared_ptr<const SpecialStatement>;
 // Null for an ordinary statement.
 SpecialPtr special_of(const sql::Statement& statement);
+
+// What a statement that is prepared does to the session whenever it is executed, besides being
+// special: changes of several settings in one cannot be followed.
+sql::Effects effects_of(const sql::Statement& statement, const SpecialPtr& special);
 
 // What Parse said: shared by all clients that said the same in the same circumstances.
 struct PreparedStatement {
@@ -69,7 +73,7 @@ class PreparedTable {
     statement->special = special_of(seen);
     statement->query = substitute_for(query, statement->special);
     statement->types = types;
-    statement->effects = seen.effects;
+    statement->effects = effects_of(seen, statement->special);
     return insert(std::move(statement));
   }
   // The same statement, out of another table.

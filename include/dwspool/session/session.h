@@ -72,11 +72,25 @@ struct SessionContext {
   WelcomeCache& welcome;
 };
 
+// default_transaction_read_only, which DWS does not have in a session: see stand_in.cpp.
+struct ReadOnly {
+  bool on = false;
+  bool by_startup = false;  // what RESET goes back to
+  // A READ ONLY transaction of dwspool's own around one request of the client's.
+  enum class Block : std::uint8_t { none, open, closing };
+  Block block = Block::none;
+  // Of the batch that is being sent, as far as messages of the extended protocol say so:
+  bool begun = false;        // it has begun a transaction
+  bool ended = false;        // it has ended one, and not begun another
+  bool begin_bound = false;  // a BEGIN will be executed that shall be READ ONLY
+};
+
 // What a session was when it was last at rest, so that it can be that again and what its client
 // has said since can be said once more (ReplayedSession). Kept in change only: taking a mark
 // copies two pointers.
 struct SessionMark {
   SettingsPtr wanted;
+  ReadOnly read_only;
   ClientStatements::Journal statements;
   bool unnamed_saved = false;
   std::string unnamed;
@@ -152,6 +166,8 @@ class Session {
   // What can be said about what was sent to the backend, were it lost now. Precondition:
   // attached().
   retry::LostWork lost_work() const;
+  // Whether it was sent in an explicit transaction. Precondition: attached().
+  bool in_transaction() const;
   // The names that are settled: what of them stands whatever becomes of the transaction.
   std::unique_ptr<ClientStatements> settled_statements() const;
   // The text that was prepared under this name; null when there is none that is known.
@@ -187,6 +203,12 @@ class Session {
     Fifo<std::string> refused;
   };
 
+  enum class Sent : std::uint8_t {
+    nothing,
+    begin,  // nothing but BEGIN
+    work,
+  };
+
   // session.cpp, rewinding.cpp: life cycle
   Next begin_sync(Output& out);
   Next finish_sync(Output& out);
@@ -194,6 +216,7 @@ class Session {
   void send_welcome(Output& out);
   Next release();
   bool can_release() const;
+  void note_temporary_objects(Backend& left) const;
   Next fail_request(const wire::ErrorReport& report, Output& out);
   Next fatal(const wire::ErrorReport& report, Output& out);
   void answer_open(std::size_t owed, bool unsynced, bool error_told,
@@ -216,6 +239,7 @@ class Session {
   void track_changes(const sql::Statement& statement, sql::Effects& effects);
   void send_change(SettingChange change);
   std::uint64_t next_request() const;
+  void note_sent(sql::Effects effects);
   void drop_unnamed();
   void save_unnamed();
   ClientStatements& statements();
@@ -225,6 +249,19 @@ class Session {
   void forward(std::string_view bytes, Output& out) { out.to_server.add(bytes); }
   void push(ReplyKind kind, bool own = false, std::uint64_t tag = 0);
   void push(const Reply& reply) { backend_->replies.push(reply); }
+
+  // stand_in.cpp: what DWS does not do, done in its place
+  std::optional<Next> stand_in(const sql::Statement& statement, Output& out);
+  Next discard_all(Output& out);
+  bool set_read_only(const sql::Statement& statement, Output& out);
+  std::optional<Next> guard_read_only(const sql::Statement& statement, Output& out);
+  void adopt_dialect();
+  void guard_bind(sql::Effects effects, Output& out);
+  void guard_execute(Output& out);
+  void open_read_only_block(Output& out);
+  void close_read_only_block(wire::TxStatus status, Output& out);
+  void send_own_statement(std::string_view sql, bool begin, Output& out);
+  void refuse_query(std::string_view message, std::string_view hint, Output& out);
 
   // extended_messages.cpp: Parse, Bind, Describe, Execute, Close, Sync
   Next on_extended(const wire::Frame& frame, Output& out, bool& consumed);
@@ -277,7 +314,7 @@ class Session {
   void pass_error(const wire::Frame& frame, const wire::ErrorFields& fields, Output& out);
   std::uint32_t drop_replies();
   void on_transaction_end();
-  void carry_reported();
+  void carry_reported(const std::vector<SettingChange>& followed);
   void carry_changes(const std::vector<SettingChange>& changes);
   void bind_settings();
   void forget_statements();
@@ -303,11 +340,12 @@ class Session {
   bool may_have_committed_ = false;  // something that can commit was sent in this transaction
   bool chained_ = false;             // ... and perhaps did, since a transaction is open again
   bool may_commit_by_name_ = false;  // a prepared statement that is not followed can do so
-  bool work_sent_ = false;           // something was sent since the last transaction boundary
+  Sent sent_ = Sent::nothing;        // since the last transaction boundary
   bool session_ended_ = false;       // session state is lost: 57P01 at the next message
   bool watch_tags_ = false;
   bool discarded_ = false;   // DISCARD ALL was done in the present request
   bool ready_held_ = false;  // its ReadyForQuery waits for the start-up settings
+  ReadOnly read_only_;
   bool server_stream_own_ = false;
   bool client_stream_dropped_ = false;
   std::uint8_t sync_pending_ = 0;

@@ -13,6 +13,7 @@
 #include <utility>
 #include <vector>
 
+#include "dwspool/sql/statement.h"
 #include "dwspool/wire/startup.h"
 
 namespace dwspool::session {
@@ -107,6 +108,16 @@ StartupSettings settings_of(const wire::StartupMessage& message);
 // search_path finds, how constants are read (TimeZone, DateStyle). Sessions in which these differ
 // cannot share a prepared statement.
 std::string statement_scope(const SettingSet& settings);
+
+// Who the session acts as, by SET SESSION AUTHORIZATION and SET ROLE: settings to which RESET ALL
+// does nothing, and which others depend on.
+bool is_identity(std::string_view name);
+
+// The value that a plain change sets, as SQL text.
+std::string value_of(const sql::PlainChange& change);
+
+// Whether a change of the setting will be told by ParameterStatus, whatever way it is made.
+bool server_tells(const ReportedSet& reported, std::string_view name);
 
 // The setting that an identifier (as written) names. DWS calls search_path current_schema as well.
 std::string setting_named(std::string_view identifier);

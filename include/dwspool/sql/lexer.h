@@ -56,16 +56,16 @@ class Lexer {
 
   // Skips the rest of a statement, up to its semicolon (which next() then gives) or the end, and
   // calls `visit` with every token on the way that could matter: dollar quotations, quoted
-  // identifiers, and words of four letters or more whose first letter `interesting` has (lower
+  // identifiers, and words of four letters or more whose first letter `letters` has (lower
   // case, in an array of 26). This is where the time of recognition goes, hence a loop of its own.
   template <class Visit>
-  void skip_statement(const std::array<bool, 26>& interesting, Visit&& visit) {
+  void skip_statement(const std::array<bool, 26>& letters, Visit&& visit) {
     Token token;
-    while (next_interesting(interesting, token)) visit(token);
+    while (next_interesting(letters, token)) visit(token);
   }
 
  private:
-  bool next_interesting(const std::array<bool, 26>& interesting, Token& token);
+  bool next_interesting(const std::array<bool, 26>& letters, Token& token);
   bool skip_space_and_comments();
   Token quoted(std::size_t start, std::size_t open, char quote, bool escapes);
   Token dollar(std::size_t start);

@@ -13,15 +13,16 @@ namespace dwspool::sql {
 
 // The first statement of the text.
 enum class StatementKind : std::uint8_t {
-  empty,       // nothing but white space, comments and semicolons
-  begin,       // BEGIN or START TRANSACTION, well formed
-  commit,      // COMMIT or END, well formed, without AND CHAIN
-  rollback,    // ROLLBACK or ABORT, well formed, without AND CHAIN and not TO a savepoint
-  set,         // SET name TO value, the plain form; see Statement::changes
-  reset,       // RESET name and SET name TO DEFAULT, likewise
-  reset_all,   // RESET ALL, likewise
-  show,        // SHOW
-  deallocate,  // DEALLOCATE name; see Statement::name
+  empty,        // nothing but white space, comments and semicolons
+  begin,        // BEGIN or START TRANSACTION, well formed
+  commit,       // COMMIT or END, well formed, without AND CHAIN
+  rollback,     // ROLLBACK or ABORT, well formed, without AND CHAIN and not TO a savepoint
+  set,          // SET name TO value and its like, one setting; see Statement::changes
+  reset,        // RESET name and SET name TO DEFAULT, likewise
+  reset_all,    // RESET ALL, likewise
+  show,         // SHOW
+  discard_all,  // DISCARD ALL
+  deallocate,   // DEALLOCATE name; see Statement::name
   other,
 };
 
@@ -31,11 +32,13 @@ constexpr bool is_plain_change(StatementKind kind) {
          kind == StatementKind::reset_all;
 }
 
-// One of them, anywhere in the text but inside a body.
+// One of them, anywhere in the text but inside a body; or a set_config with literals, in a SELECT
+// of nothing else, that holds for the session.
 struct PlainChange {
   StatementKind kind = StatementKind::set;
-  std::string_view name;      // as written (perhaps quoted); a view into the text
-  std::string_view value;     // set: as written
+  std::string_view name;      // as written (perhaps quoted); a view into the text, or a literal
+  std::string_view value;     // set: as written, so that SET name TO value does it
+  bool is_literal = false;    // set: `value` is the value itself, and no SQL text
   bool reset_by_set = false;  // reset: written as SET ... TO DEFAULT
 };
 
@@ -46,7 +49,7 @@ enum class Effect : std::uint32_t {
   begins_transaction = 1U << 1U,  // BEGIN, START TRANSACTION
   savepoint = 1U << 2U,           // SAVEPOINT, RELEASE, ROLLBACK TO
   changes_setting = 1U << 3U,     // SET, RESET, set_config ... in other than the plain form
-  changes_identity = 1U << 4U,    // SET ROLE, SET SESSION AUTHORIZATION and their RESETs
+  changes_identity = 1U << 4U,    // SET ROLE, SET SESSION AUTHORIZATION with a password
   temporary_object = 1U << 5U,    // CREATE TEMP, INTO TEMP, pg_temp
   advisory_lock = 1U << 6U,       // session-level ones
   held_cursor = 1U << 7U,         // WITH HOLD
@@ -62,6 +65,10 @@ enum class Effect : std::uint32_t {
   closes_all = 1U << 16U,       // CLOSE ALL
   unlocks_all = 1U << 17U,      // pg_advisory_unlock_all
   deallocates = 1U << 18U,      // DEALLOCATE name
+  // Of BEGIN: it says READ ONLY or READ WRITE.
+  names_access_mode = 1U << 19U,
+  // BEGIN or START TRANSACTION, well formed, is all of the text.
+  only_begins = 1U << 20U,
 };
 
 class Effects {

@@ -219,7 +219,26 @@ TEST_CASE("clusters") {
       {with_cluster("{coordinators: \"cn1:8000\"}"),
        "1: clusters.main.coordinators: expected a list, found a text"},
       {with_cluster("{coordinators: [cn1, {host: cn2}]}"),
-       "1: clusters.main.coordinators[1]: expected host:port, found a mapping"},
+       "1: clusters.main.coordinators[1].host: unknown key\n"
+       "1: clusters.main.coordinators[1]: needs an 'address'"},
+      {with_cluster("{coordinators: [{address: cn1, weight: 0}]}"),
+       "1: clusters.main.coordinators[0].weight: expected a whole number from 1 to 1000, found "
+       "'0'"},
+      {with_cluster("{coordinators: [{address: cn1, priority: 1}, {address: \"cn1:8000\"}]}"),
+       "1: clusters.main.coordinators[1].address: cn1:8000 stands there twice"},
+      {with_cluster("{coordinators: [cn1], balance: fair}"),
+       "1: clusters.main.balance: expected least_connections, round_robin, random_two or priority, "
+       "found 'fair'"},
+      {with_cluster("{coordinators: [cn1], probe: {user: a}}"),
+       "1: clusters.main.probe: has a 'user', but no 'database' that it connects to"},
+      {with_cluster("{coordinators: [cn1], probe: {password: s3cret}}"),
+       "1: clusters.main.probe: has a password, but no 'user' that it belongs to"},
+      {with_cluster("{coordinators: [cn1], probe: {interval: 50ms}}"),
+       "1: clusters.main.probe.suspect_interval: is longer than 'interval'; it is meant to be "
+       "shorter"},
+      {with_cluster("{coordinators: [cn1], probe: {dead_after: 500ms}}"),
+       "1: clusters.main.probe.dead_after: is shorter than 'timeout', the time that one answer may "
+       "take"},
       {with_cluster("{coordinators: [\"cn1:8000\", cn1]}"),
        "1: clusters.main.coordinators[1]: cn1:8000 stands there twice"},
       {with_cluster("{coordinators: [\"*:8000\"]}"),
@@ -300,6 +319,10 @@ TEST_CASE("databases") {
        "the real name\n"
        "3: databases.pgbouncer: this name is the console's; take another one, with 'database:' for "
        "the real name"},
+      {"clusters: {main: {coordinators: [a], probe: {interval: 0}}}\n"
+       "databases: {app: {target: read-only}}\nusers: {a: {password: a}}\n",
+       "2: databases.app.target: which server is the primary is found out by probes, and the "
+       "cluster has 'probe: {interval: 0}'"},
       {with_database("{password: s3cret}"),
        "2: databases.app: has a password, but no 'user' that it belongs to"},
       {with_database("[a]"), "2: databases.app: expected keys with values, found a list"},

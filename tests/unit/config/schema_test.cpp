@@ -154,6 +154,13 @@ TEST_CASE("the example with everything enabled loads, and shows the defaults") {
   CHECK(main.tls.options.algorithms.max_version == tls::Algorithms{}.max_version);
   CHECK(all.client_tls.mode == TlsMode::prefer);
   CHECK(main.max_pbkdf2_iterations == Cluster{}.max_pbkdf2_iterations);
+  CHECK(main.balance == Cluster{}.balance);
+  CHECK(main.warm_up == Cluster{}.warm_up);
+  CHECK(main.max_standby_lag == Cluster{}.max_standby_lag);
+  CHECK(main.probing.interval == Probing{}.interval);
+  CHECK(main.probing.suspect_interval == Probing{}.suspect_interval);
+  CHECK(main.probing.timeout == Probing{}.timeout);
+  CHECK(main.probing.dead_after == Probing{}.dead_after);
 }
 
 }  // namespace

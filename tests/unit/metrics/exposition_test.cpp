@@ -106,6 +106,7 @@ void fill(Registry& registry) {
     pool->query_seconds.observe(7ms);
     registry.coordinator(w, "dws", "cn1:8000")->opened.add();
   }
+  registry.coordinator(0, "dws", "cn1:8000")->probes.add();
   registry.pool(0, "we\"ird\\\n\xff", "\xC3\xA9l\xC3\xA8ve");
 }
 
@@ -240,6 +241,30 @@ TEST_CASE("metrics exposition: the slowest worker's heartbeat counts") {
   registry.worker(1)->heartbeat.set(beat(40s));
   registry.worker(2);  // has not turned yet
   CHECK(scrape(registry).value("dwspool_worker_heartbeat_age_seconds") == 40);
+}
+
+TEST_CASE("metrics exposition: what probes have found") {
+  Registry registry;
+  const LabelSet labels = {{"cluster", "pg"}, {"coordinator", "a:5432"}};
+  const auto probed = registry.coordinator(0, "pg", "a:5432");
+  const auto other = registry.coordinator(1, "pg", "a:5432");
+  other->opened.add();
+  other->up.set(1);
+  CHECK_FALSE(scrape(registry).has("dwspool_coordinator_serving", labels));
+  probed->probes.add(3);
+  probed->probe_failures.add(1);
+  probed->role.set(2);
+  probed->serving.set(1);
+  const Exposition seen = scrape(registry);
+  CHECK(seen.value("dwspool_coordinator_probes_total", labels) == 3);
+  CHECK(seen.value("dwspool_coordinator_probe_failures_total", labels) == 1);
+  CHECK(seen.value("dwspool_coordinator_serving", labels) == 1);
+  CHECK(seen.value("dwspool_coordinator_up", labels) == 0);  // newer than a worker's success
+  LabelSet role = labels;
+  role["role"] = "standby";
+  CHECK(seen.value("dwspool_coordinator_role", role) == 1);
+  role["role"] = "primary";
+  CHECK(seen.value("dwspool_coordinator_role", role) == 0);
 }
 
 TEST_CASE("metrics exposition: a coordinator is up when a worker reached it last time") {

@@ -53,6 +53,7 @@ TEST_CASE("whatever happens: nobody shares a backend, and places are kept count 
         for (const Action& action : list) {
           switch (action.kind) {
             case Action::Kind::grant:
+              REQUIRE_FALSE(pool.held());
               REQUIRE(waiting.erase(action.client.slot) == 1);
               REQUIRE(order.front() == action.client.slot);
               order.erase(order.begin());
@@ -60,6 +61,7 @@ TEST_CASE("whatever happens: nobody shares a backend, and places are kept count 
               holder[action.backend.slot] = action.client.slot;
               break;
             case Action::Kind::open:
+              REQUIRE_FALSE(pool.held());
               REQUIRE(opening.insert(action.slot).second);
               break;
             case Action::Kind::close:
@@ -96,7 +98,7 @@ TEST_CASE("whatever happens: nobody shares a backend, and places are kept count 
     std::uint32_t next_client = 0;
     for (int step = 0; step < 400; ++step) {
       now += milliseconds(random() % 500);
-      switch (random() % 9) {
+      switch (random() % 10) {
         case 0:
         case 1: {
           const std::uint32_t c = ++next_client;
@@ -159,6 +161,13 @@ TEST_CASE("whatever happens: nobody shares a backend, and places are kept count 
             waiting.erase(c);
             order.erase(std::find(order.begin(), order.end(), c));
             REQUIRE(pool.abandon(client(c), now));
+          }
+          break;
+        case 8:
+          if (random() % 3 == 0) {
+            pool.hold();
+          } else {
+            pool.resume(now);
           }
           break;
         default:

@@ -412,4 +412,60 @@ TEST_CASE("a backend that dies before its grant is heard of: the client keeps it
   CHECK(pool.oldest_wait() == at(1));
 }
 
+TEST_CASE("at a standstill clients wait although there are backends, and time out as ever") {
+  Pool pool = pool_with(2);
+  pool.hold();
+  CHECK_FALSE(pool.first_idle());
+  CHECK_FALSE(pool.acquire(client(11), {}, at(1000)));
+  CHECK_FALSE(pool.acquire(client(12), {}, at(2000)));
+  CHECK_FALSE(pool.acquire(client(13), {}, at(3000)));
+  CHECK(actions(pool).empty());  // nothing is opened either
+  pool.tick(at(11000));
+  CHECK(actions(pool) == "timeout 11, notice 12, notice 13");
+  pool.resume(at(11500));
+  CHECK(actions(pool) == "grant 2 to 12, grant 1 to 13");
+}
+
+TEST_CASE("what comes back at a standstill is kept, and a place that was granted is let go") {
+  Pool pool(options());
+  pool.acquire(client(1), {}, at(0));
+  CHECK(actions(pool) == "need");
+  pool.on_slot(at(0));
+  CHECK(actions(pool) == "open 0");
+  pool.on_opened(0, backend(1), never, at(0));
+  CHECK(actions(pool) == "grant 1 to 1");
+  pool.acquire(client(2), {}, at(1));
+  CHECK(actions(pool) == "need");
+  pool.hold();
+  pool.on_slot(at(2));
+  CHECK(actions(pool) == "free");
+  pool.give_back(0, at(0), at(3));  // another worker waits, at a standstill, too
+  CHECK(actions(pool).empty());
+  CHECK(pool.count(SlotState::idle) == 1);
+  pool.surrender_idle(at(4));
+  CHECK(actions(pool).empty());
+  CHECK(pool.next_deadline() > at(4));
+  pool.resume(at(5));
+  CHECK(actions(pool) == "grant 1 to 2");
+}
+
+TEST_CASE("a grant that comes to nothing leaves the client where it was") {
+  Pool pool = pool_with(1);
+  REQUIRE(pool.acquire(client(10), {}, at(0)));
+  pool.acquire(client(11), {}, at(1));
+  pool.acquire(client(12), {}, at(2));
+  pool.on_slot_denied();
+  std::vector<Action> list;
+  pool.take_actions(list);
+  pool.give_back(0, never, at(3));
+  pool.take_actions(list);
+  REQUIRE(list.size() == 1);
+  pool.take_back_grant(list.front());
+  pool.on_lost(0, at(3));
+  CHECK(actions(pool) == "free, need");
+  pool.on_slot(at(4));
+  pool.on_opened(0, backend(2), never, at(5));
+  CHECK(actions(pool).find("grant 2 to 11") != std::string::npos);
+}
+
 }  // namespace dwspool::pool

@@ -282,7 +282,7 @@ TEST_CASE("what PostgreSQL does not know is guessed, and for the worse") {
       {"vacuum wrong wrong", "guess: unknown"},
       {"execute direct on (dn_1) 'select 1'", "guess: unknown session"},
       {"select 'not closed", "guess: unknown session"},
-      {"alter session set a = 1", "guess: unknown session"},
+      {"alter session set a = 1", "guess: unknown"},
   });
 }
 
@@ -340,6 +340,11 @@ TEST_CASE("long and deep texts end in a guess, not in a crash") {
   CHECK_FALSE(understand("select " + repeated("(", 3000) + '1' + repeated(")", 3000)).understood);
   CHECK_FALSE(understand("select " + repeated("not ", 30000) + "true").understood);
   CHECK_FALSE(understand(repeated("select (", 9000)).understood);
+  // Right below one limit or the other, and right above.
+  CHECK(facts_of("select 1" + repeated("+1", 990)) == "read ordered");
+  CHECK_FALSE(understand("select 1" + repeated("+1", 1010)).understood);
+  CHECK(understand(repeated("select (", 490) + "1" + repeated(")", 490)).understood);
+  CHECK_FALSE(understand(repeated("select (", 510) + "1" + repeated(")", 510)).understood);
 
   // What is long but not deep is understood up to its limit.
   CHECK(facts_of("select 1" + repeated(", 1", 20000)) == "read ordered");

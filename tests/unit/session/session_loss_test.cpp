@@ -33,6 +33,24 @@ TEST_CASE("an open transaction is lost for sure, and answers 25P02 until it is e
   }
 }
 
+TEST_CASE("a BEGIN alone, in whatever words and protocol, leaves no doubt") {
+  for (const std::string& begin :
+       {parse("", "begin") + bind("", "") + execute() + sync(),
+        parse("b", "start transaction") + bind("", "b") + describe('P', "") + execute() + sync()}) {
+    SessionScript script(PoolMode::transaction);
+    script.logged_in();
+    script.client(parse("", "select 1") + sync()).grant();
+    script.server(message('1') + ready('I')).to_client("1 Z:I");
+    session::Backend other = script.make_backend();
+    script.client(begin).grant(other).lose_backend().to_client("E:08006 Z:I");
+    // With something behind it in the same breath it is as before: it may have run outside.
+    script.client(parse("", "begin") + bind("", "") + execute() + parse("", "insert") +
+                  bind("", "") + execute() + sync());
+    other = script.make_backend();
+    script.grant(other).lose_backend().to_client("E:08007 Z:I");
+  }
+}
+
 TEST_CASE("a lost transaction ends by a prepared ROLLBACK, too, and by one that is prepared now") {
   SessionScript script;
   script.logged_in();

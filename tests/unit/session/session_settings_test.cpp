@@ -200,15 +200,77 @@ TEST_CASE("backends that differ in what they are: the client is told") {
   script.to_client("S:server_version=15.21").to_server("Q:select 1");
 }
 
+TEST_CASE("set_config, SET TIME ZONE, ALTER SESSION and their like are carried as settings") {
+  const std::pair<const char*, const char*> ways[] = {
+      {"select set_config('search_path', 'a, \"B\"', false)",
+       "SET \"search_path\" TO \"a\", \"B\""},
+      {"select set_config('a.b', '1', false)", "SET \"a.b\" TO '1'"},
+      {"alter session set current_schema = x", "SET \"search_path\" TO x"},
+      {"set schema 'x'", "SET \"search_path\" TO 'x'"},
+      {"set session characteristics as transaction isolation level serializable",
+       "SET \"default_transaction_isolation\" TO serializable"},
+      {"set role alice", "SET ROLE alice"}};
+  for (const auto& [way, set] : ways) {
+    CAPTURE(way);
+    SessionScript simple;
+    simple.logged_in();
+    run(simple, way, complete("X"));
+    session::Backend other = simple.make_backend();
+    simple.client(query("select 1")).grant(other).to_server("Q:" + std::string(set));
+    SessionScript extended;
+    extended.logged_in();
+    extended.client(parse("", way) + bind("", "") + execute() + sync()).grant();
+    extended.server(message('1') + message('2') + complete("X") + ready('I'));
+    extended.expect(Next::release).to_server("P:=" + std::string(way) + " B: E S");
+    other = extended.make_backend();
+    extended.client(query("select 1")).grant(other).to_server("Q:" + std::string(set));
+  }
+}
+
+TEST_CASE("two settings in one set_config are carried, too, but not prepared") {
+  const char* both = "select set_config('a.b', '1', false), set_config('c.d', '2', false)";
+  SessionScript script;
+  script.logged_in();
+  run(script, both, complete("SELECT 1"));
+  session::Backend other = script.make_backend();
+  script.client(query("select 1")).grant(other);
+  script.to_server("Q:SET \"a.b\" TO '1';SET \"c.d\" TO '2'");
+  SessionScript extended;
+  extended.logged_in();
+  extended.client(parse("", both) + bind("", "") + execute() + sync()).grant();
+  extended.server(message('1') + message('2') + complete("SELECT 1") + ready('I'));
+  extended.expect(Next::need_input);
+}
+
+TEST_CASE("who a session acts as goes first, and comes last") {
+  SessionScript script;
+  script.logged_in();
+  run(script, "set session authorization bob",
+      complete("SET") + parameter("session_authorization", "bob"));
+  run(script, "set work_mem to '1MB'", complete("SET"));
+  run(script, "set role alice", complete("SET"));
+  CHECK_FALSE(script.backend().dirty);
+  run(script, "reset all", complete("RESET"));  // leaves both alone
+  run(script, "set jit to off", complete("SET"));
+  session::Backend other = script.make_backend();
+  script.client(query("select 1")).grant(other);
+  script.to_server("Q:SET \"jit\" TO off;SET SESSION AUTHORIZATION bob;SET ROLE alice");
+  script.server(complete("SET") + ready('I')).go_on().to_server("Q:select 1");
+  script.server(complete("SELECT 1") + ready('I')).expect(Next::release);
+  run(script, "set session authorization default", complete("SET"));
+  session::Backend third = script.make_backend();
+  script.client(query("select 1")).grant(third).to_server("Q:SET \"jit\" TO off");
+}
+
 TEST_CASE("what makes session state that cannot be carried binds the session, in auto mode") {
   const char* binding[] = {"create temp table t(i int)",
                            "select pg_advisory_lock(1)",
                            "listen x",
                            "load 'auto_explain'",
                            "prepare p as select 1",
-                           "set role x",
+                           "set role x password 'y'",
                            "select nextval('s')",
-                           "select set_config('a.b','1',false)",
+                           "select set_config('a.b', 'it''s', false)",
                            "declare c cursor with hold for select 1"};
   for (const char* sql : binding) {
     CAPTURE(sql);

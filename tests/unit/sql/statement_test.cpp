@@ -55,12 +55,13 @@ TEST_CASE("statements that are known by their form") {
   all_are(StatementKind::commit,
           {"commit", "COMMIT;", "commit work", "end", "end transaction", "commit and no chain"});
   all_are(StatementKind::rollback, {"rollback", "abort;", "rollback work", "ABORT TRANSACTION"});
+  all_are(StatementKind::discard_all, {"discard all", "DISCARD/**/ALL ;"});
   all_are(StatementKind::show, {"show timezone", "SHOW ALL;"});
-  all_are(
-      StatementKind::other,
-      {"select 1", "begin x", "start", "begin isolation", "begin read only,", "commit prepared 'x'",
-       "commit and chain", "rollback to a", "rollback and chain", "beginning", "\"begin\"",
-       "set local a to b", "set transaction isolation level serializable", "reset transaction x"});
+  all_are(StatementKind::other,
+          {"select 1", "begin x", "start", "begin isolation", "begin read only,",
+           "commit prepared 'x'", "discard temp", "discard all x", "commit and chain",
+           "rollback to a", "rollback and chain", "beginning", "\"begin\"", "set local a to b",
+           "set transaction isolation level serializable", "reset transaction x"});
 }
 
 TEST_CASE("SET and RESET in their plain forms") {
@@ -96,11 +97,63 @@ TEST_CASE("plain changes in company are listed in order") {
   CHECK(recognize(many).effects.has(Effect::changes_setting));
 }
 
+TEST_CASE("settings have many names") {
+  const auto followed = [](std::string_view text) {
+    const Statement statement = recognize(text);
+    CAPTURE(text);
+    CHECK(statement.single);
+    CHECK_FALSE(statement.effects.any());
+    return changes(text);
+  };
+  CHECK(followed("set time zone 'UTC'") == "timezone='UTC'");
+  CHECK(followed("SET SESSION TIME ZONE -7") == "timezone=-7");
+  CHECK(followed("set time zone local") == "reset timezone");
+  CHECK(followed("set names 'utf8'") == "client_encoding='utf8'");
+  CHECK(followed("set names") == "reset client_encoding");
+  CHECK(followed("set schema 'x'") == "search_path='x'");
+  CHECK(followed("set xml option document") == "xmloption=document");
+  CHECK(followed("alter session set x = 1;") == "x=1");
+  CHECK(followed("ALTER SESSION SET CURRENT_SCHEMA TO a") == "CURRENT_SCHEMA=a");
+  CHECK(followed("set current_schema to a, b") == "current_schema=a, b");
+  CHECK(followed("set role x") == "role=x");
+  CHECK(followed("set role to 'x'") == "role='x'");
+  CHECK(followed("set session role \"X\"") == "role=\"X\"");
+  CHECK(followed("set role none") == "role=none");
+  CHECK(followed("reset role") == "reset role");
+  CHECK(followed("set session authorization x") == "session_authorization=x");
+  CHECK(followed("set session authorization default") == "reset session_authorization");
+  CHECK(followed("reset session authorization") == "reset session_authorization");
+  const std::string characteristics = "set session characteristics as transaction ";
+  CHECK(followed(characteristics + "read only") == "default_transaction_read_only=on");
+  CHECK(followed(characteristics + "isolation level repeatable read") ==
+        "default_transaction_isolation='repeatable read'");
+  CHECK(followed(characteristics + "not deferrable") == "default_transaction_deferrable=off");
+}
+
+TEST_CASE("set_config with literals is a SET in other words") {
+  CHECK(changes("select set_config('a', 'b', false)") == "a=b");
+  CHECK(recognize("select set_config('a', 'b', false)").changes.front().is_literal);
+  CHECK(changes("SELECT pg_catalog.set_config('search_path', '', false);") == "search_path=");
+  CHECK(changes("select set_config('a', 'b', true)").empty());
+  CHECK(changes("select set_config('a','b',true), set_config('c', 'd', false) as x") == "c=d");
+  all_have(Effect::changes_setting,
+           {"select set_config('a', 'b', false)", "select set_config('a', 'b', true); select 1"},
+           false);
+  all_have(Effect::changes_setting,
+           {"select set_config($1, 'b', false)", "select set_config('a', 'it''s', false)",
+            "select set_config('a', E'\\n', false)", "select set_config('a', 'b', x) from t",
+            "select set_config('a', 'b', false) from t", "select 1, set_config('a', 'b', false)",
+            "select set_config('a', 'b', false) where false",
+            "select case when x then set_config('a', 'b', false) end from t",
+            "do $$ begin perform set_config('a', 'b', false); end $$",
+            "select * from set_config('a', 'b', false)"});
+}
+
 TEST_CASE("other ways to change settings bind the session") {
   all_have(Effect::changes_setting,
-           {"set time zone 'UTC'", "set names 'utf8'", "set schema 'x'",
-            "set session characteristics as transaction read only", "alter session set x = 1",
-            "select set_config('a', 'b', false)", "do $$ begin set a to b; end $$",
+           {"set x from current", "alter session x",
+            "set session characteristics as transaction read only, deferrable",
+            "set session characteristics", "do $$ begin set a to b; end $$",
             "do $$ declare x int; begin if x then set a to b; else null; end if; end $$",
             "begin set a to b; end;", "set a", "set a to", "reset"});
   all_have(
@@ -136,8 +189,9 @@ TEST_CASE("what binds a session, wherever it stands") {
   all_have(Effect::prepares, {"prepare x as select 1", "execute x(1)"});
   all_have(Effect::sequence_state, {"select nextval('s')", "select currval('s')",
                                     "select lastval()", "select setval('s', 1)"});
-  all_have(Effect::changes_identity, {"set role x", "set session authorization x", "reset role",
-                                      "reset session authorization", "set session role x"});
+  all_have(Effect::changes_identity,
+           {"set role x password 'y'", "alter session set role x password 'y'", "set role",
+            "set session authorization x password 'y'", "reset session"});
 }
 
 TEST_CASE("what may have ended a transaction") {
@@ -151,6 +205,12 @@ TEST_CASE("what may have ended a transaction") {
   all_have(Effect::savepoint, {"savepoint a", "release a", "rollback to savepoint a"});
   // DWS: a block ends with END; that is taken for the end of a transaction, to be on the safe side.
   all_have(Effect::ends_transaction, {"begin insert into t values (1); end;"});
+}
+
+TEST_CASE("a BEGIN that says what it may do") {
+  all_have(Effect::names_access_mode,
+           {"begin read only", "start transaction deferrable, read write"});
+  all_have(Effect::names_access_mode, {"begin", "begin isolation level serializable"}, false);
 }
 
 TEST_CASE("what takes bindings back") {

@@ -1,0 +1,142 @@
+// One cluster's topology as all workers share it: the core behind a lock, which is taken when a
+// connection is opened or closed and when a probe has ended; and what is asked for every
+// transaction, as atomics.
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "dwspool/base/log.h"
+#include "dwspool/base/secret.h"
+#include "dwspool/base/time.h"
+
+#include "dwspool/config/config.h"
+#include "dwspool/metrics/registry.h"
+
+#include "dwspool/cluster/topology.h"
+
+namespace dwspool::proxy {
+
+// Whom somebody logs in as on a cluster.
+struct Account {
+  std::string user;
+  std::optional<Secret> password;
+  std::string database;
+  std::string name;  // the lock-out guard's, see account_name()
+};
+
+// The lock-out guard's name for this user on this cluster, its password included.
+std::string account_name(const config::Cluster& cluster, const std::string& user,
+                         const std::optional<Secret>& password);
+
+class ClusterState {
+ public:
+  static constexpr std::size_t max_hosts = 64;
+
+  // `changed`: the view is another one, all workers should look at it. `wake`: there is something
+  // for the prober to do before what it has been told. Both may be called from any thread.
+  struct Listener {
+    std::function<void()> changed;
+    std::function<void()> wake;
+  };
+
+  ClusterState(const config::Config& config, const config::Cluster& cluster, Log& log,
+               metrics::Registry& registry);
+  ClusterState(const ClusterState&) = delete;
+  ClusterState& operator=(const ClusterState&) = delete;
+
+  // Before the first worker runs, and after the last one has ended.
+  void listen(Listener listener) { listener_ = std::move(listener); }
+
+  // --- Without the lock ---
+  const config::Cluster& config() const { return cluster_; }
+  const config::Coordinator& host(cluster::HostId host) const { return slots_[host]->coordinator; }
+  std::uint32_t epoch(cluster::HostId host) const {
+    return slots_[host]->epoch.load(std::memory_order_acquire);
+  }
+  bool serves(cluster::HostId host, Target target) const {
+    return (slots_[host]->serves.load(std::memory_order_acquire) & mask_of(target)) != 0;
+  }
+  bool holds(Target target) const {
+    return (held_.load(std::memory_order_acquire) & mask_of(target)) != 0;
+  }
+  // One that asks for protocol 3.51 in vain is asked by 3.0 from then on.
+  std::atomic<bool>& wants_protocol_3_0(cluster::HostId host) {
+    return slots_[host]->wants_protocol_3_0;
+  }
+  // Unknown until it has been found out, unless it is configured.
+  Dialect dialect() const { return dialect_.load(std::memory_order_relaxed); }
+  bool is_probed() const { return probed_; }
+
+  // --- Connections, from any worker ---
+  cluster::Choice choose(Target target, const std::vector<cluster::HostId>& tried, TimePoint now,
+                         double random);
+  void on_connecting(cluster::HostId host, Target target, TimePoint now);
+  void on_opened(cluster::HostId host, TimePoint now);
+  void on_open_failed(cluster::HostId host, Target target, cluster::Trouble trouble, TimePoint now,
+                      double jitter);
+  void on_open_abandoned(cluster::HostId host, Target target, TimePoint now);
+  void on_closed(cluster::HostId host, Target target, TimePoint now);
+  void on_lost(cluster::HostId host, TimePoint now);
+  // Whether a connection that comes back should be closed, for the hosts to become even.
+  bool take_shed(cluster::HostId host, Target target);
+  // Somebody has a name and a password on this cluster: probes may use it.
+  void offer(const Account& account);
+  void learn_dialect(Dialect dialect);
+  // Why a target is held, host by host.
+  std::string trouble() const;
+
+  // --- The prober's ---
+  struct Work {
+    std::vector<cluster::ProbeAction> probes;
+    TimePoint next = never;
+  };
+  Work tick(TimePoint now);
+  void on_probe_answer(cluster::HostId host, const cluster::ProbeAnswer& answer, bool fresh,
+                       TimePoint now);
+  void on_probe_failed(cluster::HostId host, cluster::Trouble trouble, const std::string& why,
+                       TimePoint now);
+  void set_blind(bool blind);
+  // The accounts that were offered, the first one first.
+  std::vector<Account> offers() const;
+
+ private:
+  struct HostSlot {
+    config::Coordinator coordinator;
+    std::atomic<std::uint32_t> epoch{0};
+    std::atomic<TargetMask> serves{0};
+    std::array<std::atomic<std::uint32_t>, target_count> to_shed{};
+    std::atomic<bool> wants_protocol_3_0{false};
+    std::shared_ptr<metrics::CoordinatorBlock> metrics;
+    std::string last_trouble;  // under the lock
+  };
+  class Update;
+
+  void add_host(const config::Coordinator& coordinator, TimePoint now);
+  bool publish();
+  void log_events(const std::vector<cluster::Event>& events);
+
+  const config::Cluster& cluster_;
+  bool probed_;
+  Log& log_;
+  metrics::Registry& registry_;
+  Listener listener_;
+  std::atomic<TargetMask> held_{0};
+  std::atomic<Dialect> dialect_;
+  std::array<std::unique_ptr<HostSlot>, max_hosts> slots_;
+
+  mutable std::mutex mutex_;
+  cluster::Topology topology_;
+  TimePoint prober_wakes_ = never;  // by itself
+  std::vector<Account> offers_;
+};
+
+}  // namespace dwspool::proxy

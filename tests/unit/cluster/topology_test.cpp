@@ -1,0 +1,410 @@
+#include "dwspool/cluster/topology.h"
+
+#include <algorithm>
+
+#include <doctest/doctest.h>
+
+namespace dwspool::cluster {
+namespace {
+
+using std::chrono::milliseconds;
+using std::chrono::seconds;
+using Hosts = std::vector<HostId>;
+
+// Hosts that answer a probe after a millisecond, or do not.
+struct Play {
+  struct Server {
+    bool reachable = true;
+    bool frozen = false;
+    bool in_recovery = false;
+    std::uint32_t timeline = 1;
+    std::uint64_t position = 0;
+  };
+
+  Play(const Options& options, std::size_t count) : topology(options), servers(count) {
+    for (std::size_t i = 0; i < count; ++i) {
+      topology.add_host(1, static_cast<std::uint32_t>(i), now);
+      if (i > 0) servers[i].in_recovery = true;
+    }
+  }
+
+  // Lets the time go on, with every probe that falls due.
+  void run(Duration length) {
+    const TimePoint end = now + length;
+    while (now < end) {
+      now += milliseconds(1);
+      for (HostId id = 0; id < servers.size(); ++id) {
+        if (!waiting[id]) continue;
+        const Server& server = servers[id];
+        if (server.frozen) continue;
+        waiting[id] = false;
+        if (!server.reachable) {
+          topology.on_probe_failed(id, Trouble::unreachable, now);
+          continue;
+        }
+        topology.on_probe_answer(
+            id, {{server.in_recovery, true, 7, server.timeline}, server.position, 0}, false, now);
+      }
+      topology.tick(now);
+      for (const ProbeAction& action : topology.take_probes()) {
+        waiting[action.host] = action.begin;
+        if (action.begin) ++probes;
+      }
+    }
+  }
+  // Until the condition holds; how long that took.
+  template <class Condition>
+  Duration until(Condition condition) {
+    const TimePoint begun = now;
+    while (!condition() && now - begun < seconds(60)) run(milliseconds(1));
+    return now - begun;
+  }
+  bool serves(HostId host, Target target) const {
+    return (topology.serves(host) & mask_of(target)) != 0;
+  }
+  bool holds(Target target) const { return (topology.held() & mask_of(target)) != 0; }
+  Hosts choose(Target target) { return topology.choose(target, {}, now, 0.5).hosts; }
+  void connect(HostId host, Target target = Target::any) {
+    topology.on_connecting(host, target, now);
+    topology.on_opened(host);
+  }
+  std::size_t count(Event::Kind kind) {
+    for (const Event& event : topology.take_events()) events.push_back(event);
+    return static_cast<std::size_t>(std::count_if(
+        events.begin(), events.end(), [&](const Event& event) { return event.kind == kind; }));
+  }
+
+  TimePoint now{seconds(100)};
+  Topology topology;
+  std::vector<Server> servers;
+  std::vector<bool> waiting = std::vector<bool>(16);
+  std::vector<Event> events;
+  int probes = 0;
+};
+
+Options with_roles() {
+  Options options;
+  options.probing = true;
+  options.roles = true;
+  return options;
+}
+
+Options equals() {
+  Options options;
+  options.probing = true;
+  return options;
+}
+
+void fail(Topology& topology, HostId host, TimePoint now, Trouble trouble = Trouble::unreachable) {
+  topology.on_connecting(host, Target::any, now);
+  topology.on_open_failed(host, Target::any, trouble, now, 0);
+}
+
+}  // namespace
+
+TEST_CASE("without probes every host serves everybody") {
+  Play play(Options{}, 2);
+  for (HostId host = 0; host < 2; ++host) CHECK(play.topology.serves(host) == all_targets);
+  CHECK(play.topology.held() == 0);
+  CHECK(play.topology.next_deadline() != never);  // to even out
+}
+
+TEST_CASE("who serves whom, by role") {
+  Play play(with_roles(), 3);
+  CHECK(play.holds(Target::read_write));
+  CHECK_FALSE(play.holds(Target::any));
+  play.run(milliseconds(20));
+  CHECK(play.topology.held() == 0);
+  CHECK(play.topology.role(0) == Role::primary);
+  CHECK(play.topology.role(1) == Role::standby);
+  CHECK(play.choose(Target::read_write) == Hosts{0});
+  CHECK(play.choose(Target::read_only).size() == 2);
+  CHECK(play.choose(Target::any).size() == 3);
+  CHECK_FALSE(play.serves(0, Target::prefer_standby));
+  CHECK(play.serves(2, Target::prefer_standby));
+  play.servers[1].reachable = play.servers[2].reachable = false;
+  play.run(seconds(2));
+  CHECK(play.serves(0, Target::prefer_standby));
+  CHECK(play.choose(Target::prefer_standby) == Hosts{0});
+}
+
+TEST_CASE("probes come once a second, and ten times as often while there is no primary") {
+  Play play(with_roles(), 2);
+  play.run(milliseconds(50));
+  CHECK(play.probes <= 4);  // each once, and once more behind the claim
+  play.probes = 0;
+  play.run(seconds(10));
+  CHECK(play.probes >= 18);
+  CHECK(play.probes <= 22);
+  play.servers[0].reachable = false;
+  play.run(milliseconds(1100));
+  play.probes = 0;
+  play.run(seconds(1));
+  CHECK(play.probes >= 10);  // of the standby; the dead one is asked less and less often
+  CHECK(play.probes <= 22);
+}
+
+TEST_CASE("a switchover: held until a standby was promoted, found within one quick interval") {
+  Play play(with_roles(), 2);
+  play.run(milliseconds(50));
+  const std::uint32_t epoch = play.topology.epoch(0);
+  SUBCASE("the primary dies") {
+    play.servers[0].reachable = false;
+  }
+  SUBCASE("the primary freezes") {
+    play.servers[0].frozen = true;
+  }
+  play.until([&] { return play.holds(Target::read_write); });
+  CHECK(play.holds(Target::read_write));
+  CHECK_FALSE(play.holds(Target::any));
+  CHECK(play.topology.epoch(0) == epoch);  // its connections live, who knows
+  play.run(seconds(3));
+  play.servers[1].in_recovery = false;
+  play.servers[1].timeline = 2;
+  CHECK(play.until([&] { return !play.holds(Target::read_write); }) <= milliseconds(110));
+  CHECK(play.choose(Target::read_write) == Hosts{1});
+  CHECK(play.topology.epoch(0) > epoch);
+  CHECK(play.count(Event::Kind::dropped) == 1);
+  CHECK(play.count(Event::Kind::leader) == 2);
+  CHECK(play.count(Event::Kind::no_leader) == 1);
+  // Back from the dead, it serves nobody, not even reads.
+  play.servers[0].reachable = true;
+  play.servers[0].frozen = false;
+  play.run(seconds(3));
+  CHECK(play.topology.serves(0) == 0);
+  CHECK(play.choose(Target::read_write) == Hosts{1});
+}
+
+TEST_CASE("a primary that answers late is suspected long before it is given up") {
+  Play play(with_roles(), 2);
+  play.run(milliseconds(50));
+  play.servers[0].frozen = true;
+  CHECK(play.until([&] { return play.topology.suspects(); }) <= milliseconds(1300));
+  CHECK_FALSE(play.holds(Target::read_write));
+  play.servers[0].frozen = false;
+  play.run(milliseconds(300));
+  CHECK_FALSE(play.topology.suspects());
+  CHECK(play.count(Event::Kind::no_leader) == 0);
+}
+
+TEST_CASE("a connection that dies draws a probe, and nothing else") {
+  Play play(equals(), 2);
+  play.run(milliseconds(300));
+  play.probes = 0;
+  play.topology.on_lost(0, play.now);
+  play.run(milliseconds(5));
+  CHECK(play.probes == 1);
+  CHECK(play.topology.serves(0) == all_targets);
+  CHECK(play.choose(Target::any).size() == 2);
+  // Many deaths, few probes.
+  play.probes = 0;
+  for (int i = 0; i < 100; ++i) {
+    play.topology.on_lost(0, play.now);
+    play.run(milliseconds(5));
+  }
+  CHECK(play.probes <= 8);
+}
+
+TEST_CASE("a host that is gone serves nobody until it is back, and is noticed within a second") {
+  Play play(equals(), 3);
+  play.run(milliseconds(50));
+  play.servers[2].reachable = false;
+  CHECK(play.until([&] { return !play.serves(2, Target::any); }) <= milliseconds(1010));
+  CHECK(play.choose(Target::any).size() == 2);
+  play.run(seconds(30));
+  play.servers[2].reachable = true;
+  CHECK(play.until([&] { return play.serves(2, Target::any); }) <= milliseconds(1010));
+  CHECK(play.count(Event::Kind::down) == 1);
+  CHECK(play.count(Event::Kind::up) == 1);
+}
+
+TEST_CASE("one answer lost is an accident; a silent host is given up in time") {
+  Play play(equals(), 2);
+  play.run(milliseconds(50));
+  play.servers[1].frozen = true;
+  play.run(milliseconds(2020));  // the first time-out
+  CHECK(play.serves(1, Target::any));
+  const TimePoint begun = play.now;
+  play.until([&] { return !play.serves(1, Target::any); });
+  CHECK(play.now - begun < milliseconds(1200));
+  CHECK(play.topology.epoch(1) == 0);
+  play.until([&] { return play.topology.epoch(1) == 1; });
+  CHECK(play.now - begun < seconds(8));
+  CHECK(play.count(Event::Kind::dead) == 1);
+  play.run(seconds(20));
+  CHECK(play.topology.epoch(1) == 1);  // once
+}
+
+TEST_CASE("never the last: when all are down, all are tried") {
+  Play play(equals(), 2);
+  play.servers[0].reachable = play.servers[1].reachable = false;
+  play.run(seconds(3));
+  CHECK(play.topology.is_up(0) == false);
+  CHECK(play.topology.is_up(1) == false);
+  CHECK(play.topology.held() == 0);
+  CHECK(play.choose(Target::any).size() == 2);
+}
+
+TEST_CASE("failed connects hold a host back, for longer each time, but never the last one") {
+  Play play(Options{}, 2);
+  fail(play.topology, 0, play.now);
+  CHECK(play.topology.is_held_back(0, play.now + milliseconds(99)));
+  CHECK(play.choose(Target::any) == Hosts{1, 0});
+  CHECK_FALSE(play.topology.is_held_back(0, play.now + milliseconds(100)));
+  fail(play.topology, 0, play.now);
+  CHECK(play.topology.is_held_back(0, play.now + milliseconds(199)));
+  for (int i = 0; i < 20; ++i) fail(play.topology, 0, play.now);
+  CHECK_FALSE(play.topology.is_held_back(0, play.now + seconds(2)));
+  fail(play.topology, 1, play.now);
+  CHECK(play.choose(Target::any) == Hosts{1, 0});  // the one that comes free first
+  play.connect(0);
+  CHECK_FALSE(play.topology.is_held_back(0, play.now));
+  CHECK(play.topology.choose(Target::any, {0}, play.now, 0).hosts == Hosts{1});
+  CHECK(play.topology.choose(Target::any, {0, 1}, play.now, 0).hosts.empty());
+}
+
+TEST_CASE("a probe that could connect ends the hold for want of a connection, no other") {
+  const bool fresh = true;
+  for (const Trouble trouble : {Trouble::unreachable, Trouble::full}) {
+    Play play(equals(), 2);
+    play.run(milliseconds(50));
+    for (int i = 0; i < 5; ++i) fail(play.topology, 0, play.now, trouble);
+    REQUIRE(play.topology.is_held_back(0, play.now));
+    play.until([&] { return play.waiting[0]; });
+    play.topology.on_probe_answer(0, {}, fresh, play.now);
+    CHECK(play.topology.is_held_back(0, play.now) == (trouble == Trouble::full));
+  }
+}
+
+TEST_CASE("connections per second are bounded, and the next moment is told") {
+  Options options;
+  options.connect_rate = 10;
+  Play play(options, 1);
+  for (int i = 0; i < 10; ++i) {
+    REQUIRE(play.choose(Target::any) == Hosts{0});
+    play.connect(0);
+  }
+  const Choice none = play.topology.choose(Target::any, {}, play.now, 0.5);
+  CHECK(none.hosts.empty());
+  CHECK(none.retry_at > play.now);
+  CHECK(none.retry_at <= play.now + milliseconds(125));
+  play.now += milliseconds(101);
+  CHECK(play.choose(Target::any) == Hosts{0});
+}
+
+TEST_CASE("a standby that lags too far behind is left alone") {
+  Options options = with_roles();
+  options.max_standby_lag = seconds(5);
+  Play play(options, 2);
+  for (int i = 0; i < 20; ++i) {  // both advance
+    play.servers[0].position += 1000;
+    play.servers[1].position = play.servers[0].position - 500;
+    play.run(seconds(1));
+    if (i > 0) CHECK(play.serves(1, Target::read_only));
+  }
+  for (int i = 0; i < 4; ++i) {  // it stands still
+    play.servers[0].position += 1000;
+    play.run(seconds(1));
+    CHECK(play.serves(1, Target::read_only));
+  }
+  for (int i = 0; i < 4; ++i) {
+    play.servers[0].position += 1000;
+    play.run(seconds(1));
+  }
+  CHECK_FALSE(play.serves(1, Target::read_only));
+  CHECK(play.holds(Target::read_only));
+  CHECK(play.serves(0, Target::prefer_standby));
+  play.run(seconds(60));  // nothing is written: it is as far behind as before
+  CHECK_FALSE(play.serves(1, Target::read_only));
+  play.servers[1].position = play.servers[0].position;
+  play.run(seconds(2));
+  CHECK(play.serves(1, Target::read_only));
+}
+
+TEST_CASE("when nobody can log in to look, roles are not waited for") {
+  Play play(with_roles(), 2);
+  CHECK(play.holds(Target::read_write));
+  play.topology.set_blind(true);
+  CHECK_FALSE(play.holds(Target::read_write));
+  CHECK(play.choose(Target::read_write).size() == 2);
+  play.topology.set_blind(false);
+  CHECK(play.holds(Target::read_write));
+  play.topology.set_roles(false);  // it is DWS
+  CHECK_FALSE(play.holds(Target::read_write));
+}
+
+TEST_CASE("after a host has come back the others give up what is above their share") {
+  Play play(equals(), 3);
+  play.run(milliseconds(50));
+  play.servers[2].reachable = false;
+  play.run(seconds(2));
+  for (int i = 0; i < 30; ++i) play.connect(play.choose(Target::any).front());
+  CHECK(play.topology.connections(0) == 15);
+  CHECK(play.topology.connections(1) == 15);
+  play.servers[2].reachable = true;
+  play.run(seconds(2));
+  for (int round = 0; round < 10; ++round) {
+    for (HostId host = 0; host < 3; ++host) {
+      while (play.topology.to_shed(host, Target::any) > 0) {
+        play.topology.on_shed(host, Target::any);
+        play.topology.on_closed(host, Target::any);
+        play.connect(play.choose(Target::any).front());
+      }
+    }
+    play.run(seconds(1));
+  }
+  for (HostId host = 0; host < 3; ++host) {
+    CHECK(play.topology.connections(host) >= 9);
+    CHECK(play.topology.connections(host) <= 11);
+    CHECK(play.topology.to_shed(host, Target::any) == 0);
+  }
+}
+
+TEST_CASE("a host that has come back gets little at first") {
+  Options options = equals();
+  options.warm_up = seconds(10);
+  Play play(options, 2);
+  play.run(milliseconds(50));
+  for (int i = 0; i < 20; ++i) play.connect(0);
+  play.servers[1].reachable = false;
+  play.run(seconds(2));
+  play.servers[1].reachable = true;
+  play.until([&] { return play.serves(1, Target::any); });
+  for (int i = 0; i < 10; ++i) play.connect(play.choose(Target::any).front());
+  CHECK(play.topology.connections(1) <= 4);
+  play.run(seconds(11));
+  for (int i = 0; i < 10; ++i) play.connect(play.choose(Target::any).front());
+  CHECK(play.topology.connections(1) >= 11);
+}
+
+TEST_CASE("priority: connections go back to the first host when it has come back") {
+  Options options = equals();
+  options.balance = Balance::priority;
+  Play play(options, 2);
+  play.run(milliseconds(50));
+  CHECK(play.choose(Target::any) == Hosts{0, 1});
+  play.servers[0].reachable = false;
+  play.run(seconds(2));
+  for (int i = 0; i < 4; ++i) play.connect(play.choose(Target::any).front());
+  CHECK(play.topology.connections(1) == 4);
+  CHECK(play.topology.to_shed(1, Target::any) == 0);
+  play.servers[0].reachable = true;
+  play.run(seconds(3));
+  CHECK(play.topology.to_shed(1, Target::any) == 4);
+  CHECK(play.topology.to_shed(0, Target::any) == 0);
+}
+
+TEST_CASE("a host that is taken out gets nothing new") {
+  Play play(equals(), 2);
+  play.run(milliseconds(50));
+  play.connect(1);
+  play.topology.remove_host(1);
+  CHECK(play.topology.serves(1) == 0);
+  CHECK(play.choose(Target::any) == Hosts{0});
+  CHECK(play.topology.epoch(1) == 0);  // what is there finishes
+  play.run(seconds(3));
+  play.topology.on_closed(1, Target::any);
+  CHECK(play.topology.add_host(1, 0, play.now) == 2);
+}
+
+}  // namespace dwspool::cluster
