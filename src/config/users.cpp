@@ -120,11 +120,11 @@ static void read_userlist(Reading& reading, Section& root, Config& config) {
     return;
   }
   for (auto& [user_name, password] : *parsed) {
-    const bool known = std::any_of(config.users.begin(), config.users.end(),
-                                   [&](const User& each) { return each.name == user_name; });
-    if (known || user_name.empty()) continue;  // `users` says more
     User user;
     user.name = user_name;
+    const bool known = std::any_of(config.users.begin(), config.users.end(),
+                                   [&](const User& each) { return each.name == user.name; });
+    if (known || user.name.empty()) continue;  // `users` says more
     user.secret = auth::parse_user_secret(password.reveal());
     config.users.push_back(std::move(user));
   }
