@@ -83,8 +83,8 @@ std::optional<HostId> Leadership::best_of(std::uint64_t system, const Group& gro
     if (!host.answered || sighting.in_recovery || !sighting.writable) continue;
     if (sighting.system != system || sighting.timeline < group.epoch) continue;
     if (best && sighting.timeline < hosts_[*best].sighting.timeline) continue;
-    if (best && sighting.timeline == hosts_[*best].sighting.timeline && group.leader != id)
-      continue;
+    const bool equal = best && sighting.timeline == hosts_[*best].sighting.timeline;
+    if (equal && group.leader != id) continue;
     best = id;
   }
   return best;

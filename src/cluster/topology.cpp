@@ -30,6 +30,24 @@ HostId Topology::add_host(double weight, std::uint32_t priority, TimePoint now) 
   return static_cast<HostId>(hosts_.size() - 1);
 }
 
+HostId Topology::add_host_on_trial(TimePoint now) {
+  const HostId id = add_host(1, static_cast<std::uint32_t>(hosts_.size() + 1), now);
+  hosts_[id].on_trial = true;
+  return id;
+}
+
+void Topology::restore_host(HostId host, TimePoint now) {
+  Host& entry = hosts_[host];
+  if (!entry.removed) return;
+  entry.removed = false;
+  entry.on_trial = true;
+  entry.health = Health::unknown;
+  entry.failures = 0;
+  entry.silent_since = never;
+  entry.next_probe = now;
+  leadership_.restore_host(host);
+}
+
 void Topology::remove_host(HostId host) {
   Host& entry = hosts_[host];
   if (entry.removed) return;
@@ -91,8 +109,8 @@ void Topology::begin_probe(HostId id, TimePoint now) {
 
 void Topology::probe_soon(TimePoint now) {
   for (Host& host : hosts_) {
-    if (!host.removed && host.probe_begun == never)
-      host.next_probe = std::min(host.next_probe, now);
+    const bool due = !host.removed && host.probe_begun == never;
+    if (due) host.next_probe = std::min(host.next_probe, now);
   }
 }
 
@@ -155,6 +173,7 @@ void Topology::on_probe_failed(HostId id, Trouble trouble, TimePoint now) {
 
 void Topology::come_up(HostId id, TimePoint now) {
   Host& host = hosts_[id];
+  host.on_trial = false;
   if (host.health == Health::up) return;
   if (host.health == Health::down) {
     if (options_.warm_up > Duration::zero()) host.warm_since = now;

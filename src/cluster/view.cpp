@@ -22,7 +22,7 @@ constexpr std::size_t most_positions = 600;
 
 // By its role alone.
 bool Topology::fits(const Host& host, HostId id, Target target) const {
-  if (host.removed) return false;
+  if (host.removed || host.on_trial) return false;
   if (!knows_roles()) return true;
   if (leadership_.is_fenced(id)) return false;
   const bool leads = leadership_.is_leader(id);
@@ -151,6 +151,7 @@ Choice Topology::choose(Target target, const std::vector<HostId>& tried, TimePoi
     Host& host = hosts_[id];
     if (!serves_one(id, target)) continue;
     if (std::find(tried.begin(), tried.end(), id) != tried.end()) continue;
+    if (options_.max_connections > 0 && connections(id) >= options_.max_connections) continue;
     refill(host, now);
     if (options_.connect_rate > 0 && host.tokens < 1) {
       const double wait = (1 - host.tokens) / options_.connect_rate;

@@ -45,7 +45,10 @@ class ClusterReader {
     section_.number("connect_rate", {0, 10000}, cluster_.connect_rate);
     section_.duration("max_standby_lag", {shortest_time, longest_time, true},
                       cluster_.max_standby_lag);
+    read_limit(section_, "max_connections", cluster_.max_connections);
+    read_limit(section_, "max_host_connections", cluster_.max_host_connections);
     read_probe();
+    read_discovery();
     read_cluster_replay(section_, cluster_);
     read_log_in();
     section_.refuse_unknown();
@@ -82,29 +85,65 @@ class ClusterReader {
         entry.number("priority", {1, 1000}, coordinator.priority);
         entry.refuse_unknown();
         if (address.node == nullptr) entry.complain("needs an 'address'");
-        if (entry.clean()) read_address(address, std::move(coordinator));
+        if (entry.clean()) add_coordinator(address, std::move(coordinator));
       } else {
-        read_address(item, std::move(coordinator));
+        add_coordinator(item, std::move(coordinator));
       }
     }
   }
 
-  void read_address(const Item& item, Coordinator coordinator) {
+  void add_coordinator(const Item& item, Coordinator coordinator) {
+    std::optional<Coordinator> read = read_address(item, std::move(coordinator));
+    if (!read) return;
+    std::string name = read->host;
+    add_host(item.place, {std::move(*read), std::move(name)});
+  }
+
+  std::optional<Coordinator> read_address(const Item& item, Coordinator coordinator) {
     const std::optional<std::string> text = read_text(reading_, item, "host:port");
-    if (!text) return;
+    if (!text) return std::nullopt;
     Result<Endpoint> endpoint = parse_endpoint(*text);
     if (!endpoint) {
       reading_.report.add(item.place, endpoint.error().message);
-      return;
+      return std::nullopt;
     }
     coordinator.host = endpoint->unix_dir.empty() ? endpoint->host : endpoint->unix_dir;
     coordinator.port = endpoint->port.value_or(coordinator.port);
     if (coordinator.host == "*" || coordinator.port == 0) {
       reading_.report.add(item.place, "a coordinator has one host, and a port from 1 to 65535");
-      return;
+      return std::nullopt;
     }
-    std::string name = coordinator.host;
-    add_host(item.place, {std::move(coordinator), std::move(name)});
+    return coordinator;
+  }
+
+  void read_discovery() {
+    Discovery& discovery = cluster_.discovery;
+    const TreeNode* const node = section_.ask("discovery");
+    discovery.enabled = node != nullptr && node->kind != TreeNode::Kind::null;
+    Section part = section_.section("discovery");
+    part.duration("interval", {std::chrono::milliseconds{100}, std::chrono::hours{24}},
+                  discovery.interval);
+    for (const Item& item : part.list("address_map")) {
+      Section entry = part.section_of(item, "address_map");
+      const Item from = entry.item("from");
+      const Item to = entry.item("to");
+      entry.refuse_unknown();
+      if (from.node == nullptr || to.node == nullptr) {
+        entry.complain("needs 'from', the address in pgxc_node, and 'to', where it is reached");
+      }
+      if (!entry.clean()) continue;
+      std::optional<Coordinator> inside = read_address(from, Coordinator());
+      std::optional<Coordinator> outside = read_address(to, Coordinator());
+      if (inside && outside) {
+        discovery.address_map.emplace_back(std::move(*inside), std::move(*outside));
+      }
+    }
+    part.refuse_unknown();
+    if (!discovery.enabled || !part.clean()) return;
+    if (cluster_.probing.user.empty() || cluster_.probing.interval <= Duration::zero()) {
+      part.complain(
+          "needs 'probe' with a user: it asks for pgxc_node, and what is found is probed");
+    }
   }
 
   void read_probe() {

@@ -33,6 +33,7 @@ void apply(const PoolOptions& options, PoolSettings& settings) {
   settings.defer_begin = options.defer_begin.value_or(settings.defer_begin);
   settings.max_prepared_statements =
       options.max_prepared_statements.value_or(settings.max_prepared_statements);
+  settings.pin_on = options.pin_on.value_or(settings.pin_on);
   settings.replay = options.replay.value_or(settings.replay);
   settings.replay_deadline = options.replay_deadline.value_or(settings.replay_deadline);
   settings.replay_attempts = options.replay_attempts.value_or(settings.replay_attempts);
@@ -58,7 +59,9 @@ const User* Config::find_user(std::string_view name) const {
 
 bool Config::is_probed(const Cluster& cluster) const {
   if (cluster.probing.interval <= Duration::zero()) return false;
-  if (cluster.probing.configured || cluster.coordinators.size() > 1) return true;
+  if (cluster.probing.configured || cluster.discovery.enabled || cluster.coordinators.size() > 1) {
+    return true;
+  }
   return std::any_of(databases.begin(), databases.end(), [&](const Database& database) {
     return database.cluster == cluster.name && database.target && *database.target != Target::any;
   });

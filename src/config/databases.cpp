@@ -70,6 +70,8 @@ Database read_database(Section& section, std::string name, const Config& config)
   section.name_into("user", database.backend_user);
   database.backend_password = section.secret("password");
   section.choice("target", targets, database.target);
+  read_limit(section, "max_connections", database.max_connections);
+  read_limit(section, "max_clients", database.max_clients);
   read_pool_options(section, database.pool);
   section.refuse_unknown();
   if (!section.clean()) return database;

@@ -26,7 +26,8 @@ constexpr std::array log_formats = {
 // A file with one entry in everything that takes entries: reading it asks for every key.
 constexpr std::string_view one_of_each =
     "listen: [{}]\naccess: [{}]\nhttp: {}\n"
-    "clusters: {a: {coordinators: [{}], replay: {refusals: [{}]}}}\n"
+    "clusters: {a: {coordinators: [{}], discovery: {address_map: [{}]}, replay: {refusals: "
+    "[{}]}}}\n"
     "databases: {a: {}}\nusers: {a: {}}\n";
 
 void read_log(Section& root, Config& config) {

@@ -1,5 +1,10 @@
 // The knobs of a pool, wherever they stand.
+#include <algorithm>
 #include <array>
+#include <optional>
+#include <string>
+
+#include "dwspool/base/text.h"
 
 #include "config/sections.h"
 #include "config/units.h"
@@ -10,6 +15,7 @@ namespace {
 constexpr std::array pool_modes = {
     Choice<PoolMode>{"session", PoolMode::session},
     Choice<PoolMode>{"transaction", PoolMode::transaction},
+    Choice<PoolMode>{"statement", PoolMode::statement},
     Choice<PoolMode>{"auto", PoolMode::automatic},
 };
 
@@ -25,7 +31,41 @@ constexpr std::uint64_t most_attempts = 100;
 constexpr std::uint64_t most_connections = 10000;
 constexpr std::uint64_t most_prepared_statements = 100000;
 
+// Shorter names are never looked for (sql::NameSet).
+constexpr std::size_t shortest_name = 4;
+constexpr std::size_t longest_name = 63;
+
+// As SQL writes it without quotes: a letter, then letters, digits, '_' and '$'.
+bool is_plain_name(std::string_view name) {
+  const auto is_letter = [](char c) { return to_lower(c) >= 'a' && to_lower(c) <= 'z'; };
+  return name.size() >= shortest_name && name.size() <= longest_name && is_letter(name[0]) &&
+         std::all_of(name.begin(), name.end(), [&](char c) {
+           return is_letter(c) || (c >= '0' && c <= '9') || c == '_' || c == '$';
+         });
+}
+
+void read_pin_on(Section& section, PoolOptions& options) {
+  if (!section.has("pin_on")) return;
+  options.pin_on.emplace();
+  for (const Item& item : section.list("pin_on")) {
+    const std::optional<std::string> name = section.text_of(item, "the name of a function");
+    if (!name) continue;
+    if (!is_plain_name(*name)) {
+      section.complain(item,
+                       "expected a function's name without its schema and without quotes: 4 to 63 "
+                       "letters, digits, _ or $, a letter first");
+      continue;
+    }
+    options.pin_on->push_back(to_lower(*name));
+  }
+  std::sort(options.pin_on->begin(), options.pin_on->end());
+}
+
 }  // namespace
+
+void read_limit(Section& section, std::string_view key, std::uint32_t& limit) {
+  section.number(key, {0, 1000000}, limit);
+}
 
 void read_pool_options(Section& section, PoolOptions& options) {
   const DurationRange wait{shortest_time, longest_time, true};
@@ -42,6 +82,7 @@ void read_pool_options(Section& section, PoolOptions& options) {
   if (const auto value = section.boolean("defer_begin")) options.defer_begin = *value;
   section.number("max_prepared_statements", {0, most_prepared_statements},
                  options.max_prepared_statements);
+  read_pin_on(section, options);
   section.choice("replay", replay_levels, options.replay);
   section.duration("replay_deadline", wait, options.replay_deadline);
   section.number("replay_attempts", {1, most_attempts}, options.replay_attempts);

@@ -171,6 +171,10 @@ void Section::complain(std::string_view key, std::string message) {
   reading_.report.add(place_of(key), std::move(message));
 }
 
+void Section::complain(const Item& item, std::string message) {
+  reading_.report.add(item.place, std::move(message));
+}
+
 void Section::complain(std::string message) {
   reading_.report.add(place_, std::move(message));
 }

@@ -123,6 +123,7 @@ class Section {
   bool clean() const { return reading_.report.count() == complaints_before_; }
   void complain(std::string_view key, std::string message);
   void complain(std::string message);
+  void complain(const Item& item, std::string message);
 
   // The value itself; null when it is absent.
   const TreeNode* ask(std::string_view key);
@@ -165,6 +166,10 @@ class Section {
 
   // The items of a list; complains about anything but a list.
   std::vector<Item> list(std::string_view key);
+  // An item out of list(key) as a text.
+  std::optional<std::string> text_of(const Item& item, std::string_view expected) {
+    return read_text(reading_, item, expected);
+  }
   // An item out of list(key) as a section.
   Section section_of(const Item& item, std::string_view key) const;
 

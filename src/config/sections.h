@@ -48,6 +48,9 @@ void read_access(Reading& reading, Section& root, Config& config);
 void read_auth_method(Section& section, std::string_view key, std::optional<AuthMethod>& method);
 void read_users(Reading& reading, Section& root, Config& config);
 
+// Shared by clusters.cpp, databases.cpp and users.cpp: a number of connections, or 0 for any.
+void read_limit(Section& section, std::string_view key, std::uint32_t& limit);
+
 // Shared by listen.cpp and clusters.cpp: `tcp_keepalive` of a section.
 void read_keepalive(Section& section, KeepAlive& keepalive);
 

@@ -88,6 +88,8 @@ User read_user(Section& section, std::string name, const Config& config) {
   read_secret(section, user);
   section.name_into("backend_user", user.backend_user);
   user.backend_password = section.secret("backend_password");
+  read_limit(section, "max_connections", user.max_connections);
+  read_limit(section, "max_clients", user.max_clients);
   read_pool_options(section, user.pool);
   section.refuse_unknown();
   if (!section.clean()) return user;

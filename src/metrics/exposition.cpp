@@ -77,6 +77,14 @@ constexpr auto pool_histograms = std::to_array<Series<PoolBlock, DurationHistogr
     {"dwspool_client_wait_duration_seconds",
      "Time that clients waited for a backend; those who got one at once do not count.",
      &PoolBlock::wait_seconds},
+    {"dwspool_replay_duration_seconds",
+     "Time from a failure to the answer, of what was run again or waited to be.",
+     &PoolBlock::replay_seconds},
+});
+
+constexpr auto pool_gauges = std::to_array<Series<PoolBlock, Gauge>>({
+    {"dwspool_replay_log_bytes", "Memory of what is kept to be run again.",
+     &PoolBlock::replay_log_bytes},
 });
 
 constexpr auto worker_counters = std::to_array<Series<WorkerBlock, Counter>>({
@@ -288,8 +296,8 @@ void add_process(Exposition& out, const ProcessFacts& facts, const Blocks<Worker
 // One time series per entry of an array of counters, named by `name_of(index)`.
 template <class Array, class Name>
 void add_reasons(MetricFamily& to, const Blocks<WorkerBlock>& workers, Array WorkerBlock::*array,
-                 Name name_of) {
-  for (std::size_t i = 0; i < std::tuple_size_v<Array>; ++i) {
+                 Name name_of, std::size_t first = 0) {
+  for (std::size_t i = first; i < std::tuple_size_v<Array>; ++i) {
     Exposition::add(to, {{"reason", std::string(name_of(i))}},
                     sum(workers, [=](const WorkerBlock& block) -> const Counter& {
                       return (block.*array)[i];
@@ -307,6 +315,29 @@ void add_errors(MetricFamily& to, const Blocks<WorkerBlock>& workers) {
     const std::string name = {digits[i / digits.size()], digits[i % digits.size()]};
     Exposition::add(to, {{"class", i == 0 ? "invalid" : name}}, count);
   }
+}
+
+void add_replays(Exposition& out, const Blocks<WorkerBlock>& workers) {
+  MetricFamily& replays =
+      out.family("dwspool_replay_total", "Failures by what became of them.", MetricType::Counter);
+  for (std::size_t failure = 1; failure < replay_failures; ++failure) {
+    for (std::size_t result = 0; result < replay_results; ++result) {
+      Exposition::add(replays,
+                      {{"failure", std::string(replay_failure_name(failure))},
+                       {"result", std::string(replay_result_name(result))}},
+                      sum(workers, [=](const WorkerBlock& block) -> const Counter& {
+                        return block.replays[failure][result];
+                      }));
+    }
+  }
+  add_reasons(
+      out.family("dwspool_replay_refused_total",
+                 "Failures of which nothing was run again, by reason.", MetricType::Counter),
+      workers, &WorkerBlock::replay_refusals, replay_reason_name, 1);
+  add_reasons(
+      out.family("dwspool_replay_unprotected_total",
+                 "Transactions that were not kept to their end, by reason.", MetricType::Counter),
+      workers, &WorkerBlock::replay_unprotected, replay_reason_name, 1);
 }
 
 void add_workers(Exposition& out, const Groups<WorkerBlock>& group) {
@@ -330,6 +361,33 @@ void add_workers(Exposition& out, const Groups<WorkerBlock>& group) {
   add_errors(out.family("dwspool_errors_total", "Errors sent to clients, by SQLSTATE class.",
                         MetricType::Counter),
              workers);
+  add_replays(out, workers);
+}
+
+// How much of the traffic a failure would not be noticed by, as sampled: only what has occurred.
+void add_coverage(Exposition& out, const Groups<PoolBlock>& pools) {
+  MetricFamily& samples =
+      out.family("dwspool_replay_sampled_total",
+                 "Transactions that were looked at as if they were lost, by what it would come to.",
+                 MetricType::Counter);
+  MetricFamily& ratios = out.family("dwspool_replay_protected_ratio",
+                                    "Share of the sampled transactions whose loss would be masked.",
+                                    MetricType::Gauge);
+  for (const auto& [labels, blocks] : pools) {
+    double all = 0;
+    double covered = 0;
+    for (std::size_t i = 0; i < replay_reasons; ++i) {
+      const double count = sum(blocks, [i](const PoolBlock& block) -> const Counter& {
+        return block.replay_samples[i];
+      });
+      if (i == 0) covered = count;
+      all += count;
+      if (i > 0 && count == 0) continue;
+      Exposition::add(samples,
+                      with(labels, "outcome", i == 0 ? "protected" : replay_reason_name(i)), count);
+    }
+    if (all > 0) Exposition::add(ratios, labels, covered / all);
+  }
 }
 
 template <class States>
@@ -355,8 +413,10 @@ void add_pools(Exposition& out, const Groups<PoolBlock>& pools, TimePoint now) {
     Exposition::add(waits, labels,
                     oldest_age(blocks, &PoolBlock::oldest_wait_since, Duration(1), now));
   }
+  out.sums(pools, pool_gauges, MetricType::Gauge);
   out.sums(pools, pool_counters, MetricType::Counter);
   out.histograms(pools, pool_histograms);
+  add_coverage(out, pools);
 }
 
 // In the order of CoordinatorBlock::role.

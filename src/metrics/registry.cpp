@@ -71,11 +71,32 @@ std::string_view to_string(OpenFailure failure) {
   return "?";
 }
 
+std::string_view replay_failure_name(std::size_t index) {
+  static constexpr std::array<std::string_view, replay_failures> names = {
+      "none", "not_sent", "refused", "doubtful", "read_only", "transaction_lost", "in_doubt"};
+  return index < names.size() ? names[index] : "?";
+}
+
+std::string_view replay_result_name(std::size_t index) {
+  static constexpr std::array<std::string_view, replay_results> names = {
+      "masked",   "refused",    "mismatch",   "deadline",      "attempts", "canceled",
+      "not_read", "no_backend", "lost_again", "refused_again", "in_doubt"};
+  return index < names.size() ? names[index] : "?";
+}
+
+std::string_view replay_reason_name(std::size_t index) {
+  static constexpr std::array<std::string_view, replay_reasons> names = {
+      "none",       "level",   "asked",     "told", "external",  "commit", "multi",   "utility",
+      "unreadable", "too_big", "pipelined", "copy", "forwarded", "pinned", "unproven"};
+  return index < names.size() ? names[index] : "?";
+}
+
 std::string_view pin_reason_name(std::size_t index) {
   // The order of the bits in sql::binding_effects.
   static constexpr std::array<std::string_view, pin_reasons> names = {
-      "changes_setting", "changes_identity", "temporary_object", "advisory_lock",  "held_cursor",
-      "listens",         "loads_module",     "prepares",         "sequence_state", "unclear"};
+      "changes_setting", "changes_identity", "temporary_object", "advisory_lock",
+      "held_cursor",     "listens",          "loads_module",     "prepares",
+      "sequence_state",  "unclear",          "configured"};
   return index < names.size() ? names[index] : "?";
 }
 

@@ -216,6 +216,15 @@ void Pool::take_back_grant(const Action& grant) {
   waiting_[grant.client.packed()] = waiters_.begin();
 }
 
+void Pool::yield_idle() {
+  if (!waiters_.empty() || idle_tail_ == none || size() <= options_.min_size) return;
+  const Slot slot = static_cast<Slot>(idle_tail_);
+  const BackendId backend = entries_[slot].backend;
+  unlink_idle(slot);
+  release_slot(slot, SlotEvent::expire);
+  actions_.push_back({.kind = Action::Kind::close, .client = {}, .backend = backend});
+}
+
 void Pool::surrender_idle(TimePoint /*now*/) {
   if (!waiters_.empty() || idle_tail_ == none || held_) return;
   const Slot slot = static_cast<Slot>(idle_tail_);

@@ -317,7 +317,8 @@ void BackConn::take_back(bool abandoned) {
   if (paused_) pause_reading(false);
   Worker& worker = worker_;
   if (broken_ || core_.retire || cancel_lost_ || !may_be_lent() ||
-      pool_.cluster->take_shed(host_, pool_.route.target)) {
+      pool_.cluster->take_shed(host_, pool_.route.target) ||
+      (pool_.quota && pool_.quota->take_yield())) {
     pool_.pool.on_lost(slot_, worker.now());
     worker.touch(pool_);
     worker.remove_backend(id_);

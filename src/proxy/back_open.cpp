@@ -107,17 +107,17 @@ void BackConn::ask_guard() {
 
 void BackConn::try_next_host() {
   ClusterState& cluster = *pool_.cluster;
-  const cluster::Choice choice =
-      cluster.choose(pool_.route.target, opening_->tried, worker_.now(), worker_.random_unit());
-  if (choice.hosts.empty()) {
+  TimePoint retry_at = never;
+  const auto host = cluster.begin_connection(pool_.route.target, opening_->tried, worker_.now(),
+                                             worker_.random_unit(), retry_at);
+  if (!host) {
     const TimePoint later = worker_.now() + round_pause;
-    come_to_nothing(opening_->tried.empty() ? std::min(choice.retry_at, later) : later);
+    come_to_nothing(opening_->tried.empty() ? std::min(retry_at, later) : later);
     return;
   }
-  host_ = choice.hosts.front();
+  host_ = *host;
   epoch_ = cluster.epoch(host_);
   opening_->tried.push_back(host_);
-  cluster.on_connecting(host_, pool_.route.target, worker_.now());
   counted_in_cluster_ = true;
   label_ = cluster.host(host_).label();
   opening_->encryption =

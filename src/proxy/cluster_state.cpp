@@ -1,6 +1,7 @@
 #include "dwspool/proxy/cluster_state.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "dwspool/base/text.h"
 
@@ -24,6 +25,7 @@ cluster::Options options_of(const config::Cluster& cluster, bool probed) {
   options.dead_after = cluster.probing.dead_after;
   options.max_standby_lag = cluster.max_standby_lag;
   options.warm_up = cluster.warm_up;
+  options.max_connections = cluster.max_host_connections;
   options.connect_rate =
       cluster.connect_rate.value_or(cluster.dialect == Dialect::dws ? dws_connect_rate : 0);
   return options;
@@ -81,17 +83,23 @@ ClusterState::ClusterState(const config::Config& config, const config::Cluster& 
       registry_(registry),
       dialect_(cluster.dialect),
       topology_(options_of(cluster, probed_)) {
-  for (const config::Coordinator& coordinator : cluster.coordinators)
+  for (const config::Coordinator& coordinator : cluster.coordinators) {
     add_host(coordinator, TimePoint{});
+  }
   publish();
 }
 
 void ClusterState::add_host(const config::Coordinator& coordinator, TimePoint now) {
+  const cluster::HostId id = topology_.add_host(coordinator.weight, coordinator.priority, now);
+  slots_[id] = make_slot(coordinator);
+}
+
+std::unique_ptr<ClusterState::HostSlot> ClusterState::make_slot(
+    const config::Coordinator& coordinator) const {
   auto slot = std::make_unique<HostSlot>();
   slot->coordinator = coordinator;
   slot->metrics = registry_.coordinator(0, cluster_.name, coordinator.label());
-  const cluster::HostId id = topology_.add_host(coordinator.weight, coordinator.priority, now);
-  slots_[id] = std::move(slot);
+  return slot;
 }
 
 // --- The view ------------------------------------------------------------------------------------
@@ -176,15 +184,15 @@ std::string ClusterState::trouble() const {
 
 // --- Connections ---------------------------------------------------------------------------------
 
-cluster::Choice ClusterState::choose(Target target, const std::vector<cluster::HostId>& tried,
-                                     TimePoint now, double random) {
+std::optional<cluster::HostId> ClusterState::begin_connection(
+    Target target, const std::vector<cluster::HostId>& tried, TimePoint now, double random,
+    TimePoint& retry_at) {
   const std::lock_guard lock(mutex_);
-  return topology_.choose(target, tried, now, random);
-}
-
-void ClusterState::on_connecting(cluster::HostId host, Target target, TimePoint now) {
-  const std::lock_guard lock(mutex_);
-  topology_.on_connecting(host, target, now);
+  const cluster::Choice choice = topology_.choose(target, tried, now, random);
+  retry_at = choice.retry_at;
+  if (choice.hosts.empty()) return std::nullopt;
+  topology_.on_connecting(choice.hosts.front(), target, now);
+  return choice.hosts.front();
 }
 
 void ClusterState::on_opened(cluster::HostId host, TimePoint /*now*/) {
@@ -284,6 +292,53 @@ void ClusterState::on_probe_failed(cluster::HostId host, cluster::Trouble troubl
   const Update update(*this);
   slots_[host]->last_trouble = printable(why, 200);
   topology_.on_probe_failed(host, trouble, now);
+}
+
+void ClusterState::on_listed(const std::vector<config::Coordinator>& listed, TimePoint now) {
+  const auto tell = [&](std::string_view event, std::string_view text, const HostSlot& slot) {
+    log_.write(LogLevel::info, event, text,
+               {{"cluster", cluster_.name}, {"host", slot.coordinator.label()}});
+  };
+  const Update update(*this);
+  for (cluster::HostId id = 0; id < topology_.size(); ++id) {
+    HostSlot& slot = *slots_[id];
+    const bool still = std::any_of(listed.begin(), listed.end(), [&](const auto& each) {
+      return each.label() == slot.coordinator.label();
+    });
+    if (!still && std::exchange(slot.listed, false)) {
+      topology_.remove_host(id);
+      tell("cluster.host_left", "a coordinator is not listed any more; it gets nothing new", slot);
+    }
+  }
+  for (const config::Coordinator& each : listed) {
+    cluster::HostId id = 0;
+    while (id < topology_.size() && slots_[id]->coordinator.label() != each.label()) ++id;
+    if (id == max_hosts) continue;
+    if (id == topology_.size()) {
+      static_cast<void>(topology_.add_host_on_trial(now));
+      slots_[id] = make_slot(each);
+      tell("cluster.host_found", "a coordinator was found; it is used when it answers",
+           *slots_[id]);
+    } else if (topology_.is_removed(id)) {
+      topology_.restore_host(id, now);
+      tell("cluster.host_found", "a coordinator was found; it is used when it answers",
+           *slots_[id]);
+    }
+    slots_[id]->listed = true;
+  }
+}
+
+bool ClusterState::is_out(cluster::HostId host) const {
+  const std::lock_guard lock(mutex_);
+  return topology_.is_removed(host);
+}
+
+std::optional<cluster::HostId> ClusterState::any_up() const {
+  const std::lock_guard lock(mutex_);
+  for (cluster::HostId id = 0; id < topology_.size(); ++id) {
+    if (!topology_.is_removed(id) && topology_.is_up(id) == true) return id;
+  }
+  return std::nullopt;
 }
 
 void ClusterState::set_blind(bool blind) {

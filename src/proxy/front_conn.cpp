@@ -2,6 +2,7 @@
 #include "dwspool/proxy/front_conn.h"
 
 #include <cstring>
+#include <utility>
 
 #include "dwspool/base/text.h"
 
@@ -333,11 +334,15 @@ void FrontConn::tally() {
   if (out.errors > 0) {
     worker_.metrics().errors[metrics::WorkerBlock::error_index(out.error_class)].add(out.errors);
   }
-  if (out.pins != 0) {
+  if (!out.replays.empty() || out.sample || out.unprotected != retry::Refusal::none) {
+    tally_replays();
+  }
+  if (out.pins != 0 && pool_ != nullptr) {
     static constexpr auto first_reason = static_cast<std::uint32_t>(sql::Effect::changes_setting);
     for (std::size_t i = 0; i < metrics::pin_reasons; ++i) {
       if ((out.pins & (first_reason << i)) == 0) continue;
       worker_.metrics().pins[i].add();
+      if (std::exchange(pin_logged_, true)) continue;  // once is enough
       worker_.hub().log.write_limited(
           LogLevel::info, "client.pinned",
           "the session stays with its backend until it ends or takes this back",

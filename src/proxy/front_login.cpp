@@ -213,6 +213,27 @@ bool FrontConn::check_login() {
   return need == Need::input || need == Need::accepted;
 }
 
+// The limits of the database and of the user. False when one is reached: `report` says which.
+bool FrontConn::count_client(const std::string& database, wire::ErrorReport& report) {
+  const config::Config& config = *worker_.hub().config;
+  const config::Database* const entry = config.find_database(database);
+  const config::User* const user = config.find_user(user_);
+  const auto enter = [&](std::string_view kind, const std::string& name, std::uint32_t limit) {
+    std::string key = std::string(kind) + '\0' + name;
+    if (!worker_.hub().client_counts.enter(key, limit)) {
+      report.sqlstate = wire::sqlstate::too_many_connections;
+      report.message = "too many clients of " + std::string(kind) + " \"" + printable(name) + "\"";
+      report.hint = "dwspool accepts max_clients of it, " + std::to_string(limit) +
+                    "; raise it, or close what is not used.";
+      return false;
+    }
+    if (limit > 0) counted_as_.push_back(std::move(key));
+    return true;
+  };
+  return enter("database", database, entry != nullptr ? entry->max_clients : 0) &&
+         enter("user", user_, user != nullptr ? user->max_clients : 0);
+}
+
 // The client has proven who it is. False when the connection must not be used by the caller any
 // more.
 bool FrontConn::start_session() {
@@ -231,6 +252,12 @@ bool FrontConn::start_session() {
   } else if (!startup_->settings().error.empty()) {
     report.sqlstate = wire::sqlstate::invalid_parameter_value;
     report.message = startup_->settings().error;
+  }
+  if (pool_ != nullptr && report.message.empty() && !count_client(database, report)) {
+    count(worker_, metrics::Refusal::too_many_clients);
+    worker_.hub().log.write_limited(
+        LogLevel::warning, "client.too_many", report.message,
+        {{"client", peer_.text()}, {"user", printable(user_)}, {"database", printable(database)}});
   }
   if (pool_ == nullptr || !report.message.empty()) {
     report.severity = wire::Severity::fatal;

@@ -27,8 +27,11 @@ pool::PoolOptions pool_options(const config::PoolSettings& settings) {
 session::SessionConfig session_config(const config::PoolSettings& settings) {
   session::SessionConfig config;
   config.mode = settings.mode;
-  config.defer_begin = settings.defer_begin;
+  config.defer_begin = settings.defer_begin && settings.mode != PoolMode::statement;
   config.max_prepared_statements = settings.max_prepared_statements;
+  if (settings.mode == PoolMode::automatic && !settings.pin_on.empty()) {
+    config.pin_on = std::make_shared<const sql::NameSet>(settings.pin_on);
+  }
   return config;
 }
 
@@ -88,6 +91,12 @@ std::optional<Route> make_route(const config::Config& config, const std::string&
                        ? database
                        : route.cluster->database;
   route.settings = config.pool_settings(*entry, user_entry);
+  const auto limit = [&](std::string_view kind, const std::string& name, std::uint32_t most) {
+    if (most > 0) route.quotas.push_back({std::string(kind) + '\0' + name, most});
+  };
+  limit("cluster", route.cluster->name, route.cluster->max_connections);
+  limit("database", database, entry->max_connections);
+  if (user_entry != nullptr) limit("user", route.user, user_entry->max_connections);
   route.target = entry->target.value_or(Target::read_write);
   route.account = account_name(*route.cluster, route.user, route.password);
   const bool own_knobs = user_entry != nullptr && user_entry->pool != config::PoolOptions{};
@@ -117,6 +126,7 @@ void PoolContext::publish(std::size_t worker) {
   show(metrics->backends_idle, shown_.idle, pool.count(SlotState::idle));
   show(metrics->backends_lent, shown_.lent, lent);
   show(metrics->backends_cleaning, shown_.cleaning, pool.count(SlotState::cleaning));
+  show(metrics->replay_log_bytes, shown_.replay_log_bytes, replay.memory);
   // A backend that is lent has one client; a client that neither has nor wants one is idle.
   const std::size_t busy = lent + waiting;
   show(metrics->clients_active, shown_.clients_active, lent);

@@ -21,6 +21,8 @@ constexpr std::string_view role_question =
 constexpr std::string_view short_role_question =
     "select pg_is_in_recovery()::int4, (current_setting('default_transaction_read_only') = "
     "'on')::int4";
+constexpr std::string_view nodes_question =
+    "select node_host, node_port from pgxc_node where node_type = 'C'";
 constexpr std::string_view version_question = "select version()";
 constexpr std::string_view alive_question = "select 1";
 
@@ -74,7 +76,8 @@ void Prober::wake() {
       }
     }
   }
-  timer_.arm(work.next);
+  discover();
+  timer_.arm(state_.config().discovery.enabled ? std::min(work.next, next_lookup_) : work.next);
 }
 
 // The configured one, else one that clients use.
@@ -170,6 +173,48 @@ void Prober::on_answer(cluster::HostId host, const SideSession::Answer& answer) 
     state_.on_probe_answer(host, {}, watch.fresh, loop_.now());
   } else {
     state_.on_probe_answer(host, read_role(row), watch.fresh, loop_.now());
+  }
+}
+
+// On whichever host is well. A question that has not been answered by the next time is withdrawn.
+void Prober::discover() {
+  const config::Discovery& discovery = state_.config().discovery;
+  if (!discovery.enabled || !account_ || loop_.now() < next_lookup_) return;
+  const std::optional<cluster::HostId> host = state_.any_up();
+  next_lookup_ =
+      loop_.now() + (host ? discovery.interval : state_.config().probing.suspect_interval);
+  if (!host) return;
+  lookup_ = std::make_unique<SideSession>(hub_, state_, loop_, *host);
+  lookup_->ask(*account_, std::string(nodes_question),
+               [this](const SideSession::Answer& answer) { on_nodes(answer); });
+}
+
+void Prober::on_nodes(const SideSession::Answer& answer) {
+  const config::Cluster& cluster = state_.config();
+  std::vector<config::Coordinator> listed;
+  for (const std::vector<std::string>& row : answer.rows) {
+    config::Coordinator found;
+    if (row.size() != 2 || row[0].empty()) continue;
+    found.host = row[0];
+    found.port = number_in<std::uint16_t>(row, 1);
+    for (const auto& [inside, outside] : cluster.discovery.address_map) {
+      if (inside.label() != found.label()) continue;
+      found = outside;
+      break;
+    }
+    if (found.port != 0) listed.push_back(std::move(found));
+  }
+  if (answer.kind != SideSession::Answer::Kind::rows || listed.empty()) {
+    hub_.log.write_limited(LogLevel::warning, "cluster.discovery_failed",
+                           "the coordinators could not be looked up in pgxc_node",
+                           {{"cluster", cluster.name},
+                            {"sqlstate", printable(answer.sqlstate)},
+                            {"reason", printable(answer.why, 256)}});
+    return;
+  }
+  state_.on_listed(listed, loop_.now());
+  for (cluster::HostId host = 0; host < watches_.size(); ++host) {
+    if (state_.is_out(host)) watches_[host].session.reset();
   }
 }
 

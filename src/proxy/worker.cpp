@@ -115,6 +115,7 @@ void Worker::remove_client(ClientId id) {
   std::unique_ptr<FrontConn> client = clients_.take(id);
   if (!client) return;
   metrics_->clients.add(-1);
+  for (const std::string& name : client->counted_as_) hub_.client_counts.leave(name);
   if (client->counted_) hub_.clients.fetch_sub(1, std::memory_order_relaxed);
   if (client->session_) hub_.cancels.remove(client->key_);
   if (client->pool_ != nullptr) {
@@ -145,6 +146,7 @@ PoolContext* Worker::find_pool(const std::string& database, const std::string& u
   auto pool = std::make_unique<PoolContext>(std::move(*route), statements_, settings_, reported_);
   pool->database = database;
   pool->slots = hub_.slots.account(key, size, reserve);
+  pool->quota = hub_.quotas.join(key, pool->route.quotas);
   pool->metrics = hub_.metrics.pool(index_, printable(database), printable(pool->route.user));
   pool->cluster = hub_.clusters[pool->route.cluster_index].get();
   PoolContext* made = pool.get();
@@ -247,46 +249,6 @@ void Worker::open_backend(PoolContext& pool, pool::Slot slot) {
   backend.open();
 }
 
-void Worker::request_slot(PoolContext& pool, bool reserve) {
-  if (pool.slots->try_take(index_, reserve)) {
-    pool.pool.on_slot(now());
-    return;
-  }
-  pool.pool.on_slot_denied();
-  if (all_.size() == 1) return;
-  // Somebody else may have one to spare.
-  pool.slots->publish_wait(index_, pool.pool.oldest_wait());
-  for (const std::unique_ptr<Worker>& worker : all_) {
-    if (worker.get() == this) continue;
-    worker->post([key = pool.key()](Worker& other) {
-      const auto found = other.pools_.find(key);
-      if (found == other.pools_.end()) return;
-      found->second->pool.surrender_idle(other.now());
-      other.touch(*found->second);
-    });
-  }
-}
-
-void Worker::free_slot(PoolContext& pool) {
-  announce_free_slot(pool.key(), pool.slots->give_back());
-}
-
-void Worker::announce_free_slot(const std::string& key, const std::vector<std::size_t>& workers) {
-  for (const std::size_t index : workers) {
-    const auto tell = [key](Worker& worker) {
-      const auto found = worker.pools_.find(key);
-      if (found == worker.pools_.end()) return;
-      found->second->pool.on_slots_available(worker.now());
-      worker.touch(*found->second);
-    };
-    if (index == index_) {
-      tell(*this);
-    } else {
-      all_[index]->post(tell);
-    }
-  }
-}
-
 void Worker::surrender(PoolContext& pool, BackendId id) {
   BackConn* backend = find_backend(id);
   const SlotAccount::Waiting waiting = pool.slots->oldest_other(index_);
@@ -295,11 +257,13 @@ void Worker::surrender(PoolContext& pool, BackendId id) {
     return;
   }
   auto transfer = std::make_shared<BackendTransfer>(backend->hand_over());
-  all_[waiting.worker]->post([key = pool.key(), transfer, slots = pool.slots](Worker& other) {
-    if (other.adopt(key, *transfer)) return;
-    // Its clients have gone meanwhile: the connection ends here, and the place is free.
-    other.announce_free_slot(key, slots->give_back());
-  });
+  all_[waiting.worker]->post(
+      [key = pool.key(), transfer, slots = pool.slots, quota = pool.quota](Worker& other) {
+        if (other.adopt(key, *transfer)) return;
+        // Its clients have gone meanwhile: the connection ends here, and the place is free.
+        other.announce_free_slot(key, slots->give_back());
+        other.give_back_quota(quota);
+      });
 }
 
 bool Worker::adopt(const std::string& key, BackendTransfer& transfer) {

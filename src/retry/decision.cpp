@@ -38,6 +38,13 @@ Decision if_reads(const std::vector<LoggedUnit>& units) {
   return {all_light(units) ? Verdict::replay : Verdict::replay_if_reads, Refusal::none};
 }
 
+bool any_function(const std::vector<LoggedUnit>& units) {
+  return std::any_of(units.begin(), units.end(), [](const LoggedUnit& unit) {
+    return std::any_of(unit.statements.begin(), unit.statements.end(),
+                       [](const auto& s) { return !s.functions.empty(); });
+  });
+}
+
 bool any_external(const std::vector<LoggedUnit>& units) {
   for (const LoggedUnit& unit : units) {
     for (const StatementFacts& statement : unit.statements) {
@@ -82,11 +89,20 @@ Decision on_refused(const Situation& situation, const std::vector<LoggedUnit>& u
   const StatementFacts* failing = failing_statement(situation, units);
   const bool light = prefix_is_light(situation, units);
   if (failing != nullptr && failing->ends_transaction) {
-    return light ? Decision{Verdict::replay, Refusal::none}
-                 : Decision{Verdict::unknown_outcome, Refusal::commit};
+    // In doubt as every COMMIT is, but for one that has nothing to commit for certain.
+    return light && !any_function(units) ? Decision{Verdict::replay, Refusal::none}
+                                         : Decision{Verdict::unknown_outcome, Refusal::commit};
   }
   if (failing != nullptr && failing->nature == Nature::not_transactional) {
     return {Verdict::pass, Refusal::utility};
+  }
+  // A server that does not write has not committed either; all others may have been at it.
+  if (!situation.in_transaction && situation.failure == Failure::refused) {
+    if (failing != nullptr && failing->nature == Nature::unknown) {
+      return {Verdict::unknown_outcome, Refusal::unreadable};
+    }
+    // All was done but the commit that comes with Sync.
+    if (failing == nullptr && !light) return {Verdict::unknown_outcome, Refusal::commit};
   }
   if (light) {
     // In a transaction whatever a function had done was undone; outside of one it may have done
@@ -147,6 +163,8 @@ std::string_view to_string(Refusal refusal) {
       return "level";
     case Refusal::asked:
       return "asked";
+    case Refusal::told:
+      return "told";
     case Refusal::external:
       return "external";
     case Refusal::commit:
@@ -165,6 +183,38 @@ std::string_view to_string(Refusal refusal) {
       return "copy";
     case Refusal::forwarded:
       return "forwarded";
+    case Refusal::pinned:
+      return "pinned";
+    case Refusal::unproven:
+      return "unproven";
+  }
+  return "?";
+}
+
+std::string_view to_string(ReplayResult result) {
+  switch (result) {
+    case ReplayResult::masked:
+      return "masked";
+    case ReplayResult::refused:
+      return "refused";
+    case ReplayResult::mismatch:
+      return "mismatch";
+    case ReplayResult::deadline:
+      return "deadline";
+    case ReplayResult::attempts:
+      return "attempts";
+    case ReplayResult::canceled:
+      return "canceled";
+    case ReplayResult::not_read:
+      return "not_read";
+    case ReplayResult::no_backend:
+      return "no_backend";
+    case ReplayResult::lost_again:
+      return "lost_again";
+    case ReplayResult::refused_again:
+      return "refused_again";
+    case ReplayResult::in_doubt:
+      return "in_doubt";
   }
   return "?";
 }
@@ -178,6 +228,7 @@ Decision decide(const Situation& situation, const std::vector<LoggedUnit>& units
   const Verdict otherwise = doubt ? Verdict::unknown_outcome : Verdict::pass;
   if (situation.level < ReplayLevel::statement) return {otherwise, Refusal::level};
   if (situation.asked_not_to) return {otherwise, Refusal::asked};
+  if (situation.failure_told) return {otherwise, Refusal::told};
   if (any_external(units)) return {otherwise, Refusal::external};
   switch (situation.failure) {
     case Failure::refused:

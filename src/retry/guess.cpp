@@ -116,7 +116,8 @@ StatementFacts guess(std::string_view sql, bool standard_conforming_strings,
   const bool readable = !statement.effects.has(sql::Effect::unclear) && !facts.ends_transaction &&
                         !facts.begins_transaction;
   if (readable && statement.single) facts.nature = by_first_words(lexer);
-  facts.session_effect = (statement.effects.bits() & sql::binding_effects) != 0;
+  facts.session_effect =
+      (statement.effects.bits() & sql::binding_effects) != 0 || !statement.changes.empty();
 
   Calls calls;
   for (Token token = lexer.next();

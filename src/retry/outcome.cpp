@@ -6,7 +6,8 @@ namespace dwspool::retry {
 
 Outcome judge(const LostWork& work) {
   if (!work.sent) return Outcome::not_sent;
-  if (work.in_transaction && !work.may_have_committed) return Outcome::open_transaction_lost;
+  const bool nothing_yet = work.in_transaction || work.commits_nothing;
+  if (nothing_yet && !work.may_have_committed) return Outcome::open_transaction_lost;
   return Outcome::in_doubt;
 }
 

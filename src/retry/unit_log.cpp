@@ -1,6 +1,8 @@
 #include "dwspool/retry/unit_log.h"
 
+#include <algorithm>
 #include <map>
+#include <set>
 
 #include "dwspool/wire/frame.h"
 #include "dwspool/wire/messages.h"
@@ -24,6 +26,23 @@ std::optional<std::string> find(const Texts& texts, std::string_view name) {
   return found == texts.end() ? std::nullopt : found->second;
 }
 
+// The names of prepared statements that are given or taken anywhere in it.
+std::set<std::string, std::less<>> names_changed_in(std::string_view log) {
+  std::set<std::string, std::less<>> names;
+  while (!log.empty()) {
+    const wire::FrameView view = wire::peek_frame(log);
+    if (view.status != wire::FrameStatus::complete) break;
+    const wire::Frame frame = wire::take_frame(log, view);
+    if (frame.type == fe::parse) {
+      if (const auto message = wire::read_parse(frame.body())) names.emplace(message->name);
+    } else if (frame.type == fe::close) {
+      const auto target = wire::read_target(frame.body());
+      if (target && target->kind == 'S') names.emplace(target->name);
+    }
+  }
+  return names;
+}
+
 }  // namespace
 
 LogPiece first_piece(std::string_view log) {
@@ -42,15 +61,29 @@ LogPiece first_piece(std::string_view log) {
           log.substr(0, log.size() - left.size())};
 }
 
+std::size_t missing_at_end(std::string_view piece) {
+  while (!piece.empty()) {
+    const wire::FrameView view = wire::peek_frame(piece);
+    if (view.status != wire::FrameStatus::complete) {
+      return view.total - std::min(view.total, piece.size());
+    }
+    piece.remove_prefix(view.total);
+  }
+  return 0;
+}
+
 std::vector<UnitTexts> texts_of(
     std::string_view log,
     const std::function<std::optional<std::string>(std::string_view name)>& known) {
   std::vector<UnitTexts> units;
   Texts statements;
   Texts portals;
-  const auto text_of = [&](std::string_view name) {
+  // What a name stands for now is not what it stood for before the log, if the log changes it.
+  const std::set<std::string, std::less<>> changed = names_changed_in(log);
+  const auto text_of = [&](std::string_view name) -> std::optional<std::string> {
     const auto found = statements.find(name);
-    return found != statements.end() ? found->second : known(name);
+    if (found != statements.end()) return found->second;
+    return changed.contains(name) ? std::nullopt : known(name);
   };
   while (!log.empty()) {
     const LogPiece piece = first_piece(log);

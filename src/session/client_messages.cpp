@@ -162,7 +162,8 @@ sql::Statement Session::recognize(std::string_view text) const {
   const bool names_matter =
       mode == PoolMode::automatic ||
       (mode == PoolMode::session && backend_ != nullptr && backend_->dialect == Dialect::dws);
-  return sql::recognize(text, escapes_standard_, encoding_safe_, names_matter);
+  return sql::recognize(text, escapes_standard_, encoding_safe_, names_matter,
+                        context_->config.pin_on.get());
 }
 
 Next Session::on_query(const wire::Frame& frame, Output& out, bool& consumed) {
@@ -306,6 +307,7 @@ void Session::note_statement(const sql::Statement& statement, Output& out) {
       unpins_ |= bits(what);
       unpin_request_ = next_request();
     };
+    if (effects.has(sql::Effect::may_free)) pins_question_.wanted = true;
     take_back(sql::Effect::unlistens_all, sql::Effect::listens);
     take_back(sql::Effect::deallocates_all, sql::Effect::prepares);
     take_back(sql::Effect::closes_all, sql::Effect::held_cursor);
@@ -382,7 +384,7 @@ void Session::flush_deferred_begin(bool simple_follows, Output& out) {
 // until it is known that there is one.
 bool Session::waits_for_answer() const {
   if (backend_ == nullptr) return false;
-  if (read_only_.block == ReadOnly::Block::closing) return true;
+  if (read_only_.block == ReadOnly::Block::closing || pins_question_.asked) return true;
   if (backend_->replies.requests_owed() == 0) return false;
   // In a read-only session of DWS it is decided for each request by itself what is done for it.
   if (read_only_.on && !backend_->replies.copy_in()) return true;

@@ -111,11 +111,11 @@ bool Session::is_sql_level(const SpecialPtr& special) const {
   if (context_->config.mode == PoolMode::session) return true;
   if (statements_ && statements_->find(special->name) != nullptr) return false;
   return !backend_->statements.holds_name(special->name) &&
-         (context_->config.mode == PoolMode::transaction || (pins_ & prepares) != 0);
+         (context_->config.mode != PoolMode::automatic || (pins_ & prepares) != 0);
 }
 
-// Known for sure, so that a Parse of anything but the transaction's end will be refused.
-// Known to be failed: false when what is on its way may have ended it.
+// Known for sure, so that a Parse of anything but the transaction's end will be refused: false when
+// what is on its way may have ended it.
 bool Session::in_failed_transaction() const {
   return backend_->status == wire::TxStatus::failed && backend_->replies.requests_owed() == 0 &&
          !may_have_committed_;
@@ -127,7 +127,16 @@ std::string Session::statement_scope() const {
     // Settings that hold in this transaction, for now: no other session is like this one.
     return "session " + std::to_string(number_) + '/' + std::to_string(next_request());
   }
-  return wanted_->empty() ? std::string() : session::statement_scope(*wanted_);
+  return shared_scope();
+}
+
+// ... and from those of sessions in which the same text has other effects.
+std::string Session::shared_scope() const {
+  std::string scope;
+  if (context_->config.mode != PoolMode::automatic) scope = "names do not matter\n";
+  if (context_->config.pin_on) scope = "names " + context_->config.pin_on->key() + '\n';
+  if (!wanted_->empty()) scope += session::statement_scope(*wanted_);
+  return scope;
 }
 
 void Session::parse_named(const wire::Frame& frame, const wire::ParseMessage& message,

@@ -1,6 +1,7 @@
 // Answers that dwspool gives itself: to a bare BEGIN and what may follow it before a backend is
 // needed, in a transaction that was lost, and for statements that a backend holds already.
 #include <string>
+#include <utility>
 
 #include "dwspool/wire/sqlstate.h"
 #include "dwspool/wire/writer.h"
@@ -87,6 +88,24 @@ bool Session::answer_query_locally(const wire::Frame& /*frame*/, const sql::Stat
   return false;
 }
 
+// pool_mode statement: the transaction that this request has begun is rolled back, with the
+// backend's return. What the client has sent behind it counts on a transaction.
+Next Session::refuse_block(Output& out) {
+  wire::ErrorReport report;
+  report.sqlstate = wire::sqlstate::feature_not_supported;
+  report.message = "transaction blocks are not allowed in pool_mode statement";
+  report.detail = "It was rolled back.";
+  report.hint = "Use autocommit, or another pool_mode.";
+  if (!backend_->replies.quiet()) return fatal(report, out);
+  if (!std::exchange(request_failed_, false)) send_error(report, out);
+  send_ready(wire::TxStatus::idle, out);
+  sent_ = Sent::nothing;
+  may_have_committed_ = watch_tags_ = discarded_ = begin_sent_ = false;
+  unpins_ = 0;
+  backend_->dirty = true;
+  return release();
+}
+
 // Until the client has seen its lost transaction end, nothing runs (25P02), as on the server.
 // False when the text goes on behind the end of the transaction: that part needs a backend.
 bool Session::answer_in_lost_transaction(const sql::Statement& statement, Output& out) {
@@ -165,9 +184,8 @@ bool Session::keep_statement(const wire::ParseMessage& message) {
   if (message.name.empty()) return true;
   if (context_->config.mode == PoolMode::session) return false;
   if (statements_ && statements_->find(message.name) != nullptr) return false;
-  const std::string scope = wanted_->empty() ? std::string() : session::statement_scope(*wanted_);
   statements().set(message.name, context_->statements.intern(
-                                     scope, message.query, message.types,
+                                     shared_scope(), message.query, message.types,
                                      [this](std::string_view query) { return recognize(query); }));
   statements_->settle();
   return true;

@@ -11,12 +11,13 @@
 
 #include "dwspool/session/replayed_session.h"
 
+#include "session/detach.h"
+
 namespace dwspool::session {
 namespace {
 
 namespace be = wire::backend;
-
-constexpr std::uint32_t null_value = 0xFFFFFFFF;  // the length of a value that is none
+using retry::ReplayResult;
 
 // In [0, 1); so that those who failed together do not come back together.
 double next_random(std::uint64_t& state) {
@@ -34,18 +35,9 @@ wire::ErrorReport canceled_report() {
   return report;
 }
 
-// The log may move, or be gone, before this is sent.
-void detach(GatherList& list, std::size_t mark) {
-  std::vector<std::string_view> pieces;
-  list.for_each_from(mark, [&](std::string_view bytes) { pieces.push_back(bytes); });
-  list.truncate(mark);
-  for (const std::string_view bytes : pieces) list.copy(bytes);
-}
-
 }  // namespace
 
-// --- Attempts
-// -------------------------------------------------------------------------------------
+// --- Attempts ------------------------------------------------------------------------------------
 
 // Back to the beginning, and after a pause forward again. `next`: release when the shell has a
 // backend to take back.
@@ -57,11 +49,16 @@ Next ReplayedSession::try_again(bool lost, Next next, Output& out, TimePoint now
     ++run.refusals;
   }
   next = leave_backend(next, lost);
-  session_.rewind();
-  if (passes_on()) recording_->transcript = std::move(run.again);  // it knows that much more now
-  if (!run.dormant && now >= run.ends) return give_up(run.report, "deadline", next, out, now);
+  if (passes_on()) {  // the client knows that much more now
+    run.statements = session_.settled_statements();
+    recording_->transcript = std::move(run.again);
+  }
+  rewind();
+  if (!run.dormant && now >= run.ends) {
+    return give_up(run.report, ReplayResult::deadline, next, out, now);
+  }
   if (run.losses > replay_->options.attempts) {
-    return give_up(run.report, "attempts", next, out, now);
+    return give_up(run.report, ReplayResult::attempts, next, out, now);
   }
   run.again.clear();
   run.fed = run.units_fed = 0;
@@ -77,10 +74,19 @@ Next ReplayedSession::try_again(bool lost, Next next, Output& out, TimePoint now
 
 Next ReplayedSession::leave_backend(Next next, bool retire) {
   if (!session_.attached()) return next;
-  if (next == Next::need_input && retire && !session_.found_loss()) return next;  // it is gone
+  if (next == Next::need_input && retire && !session_.has_found_loss()) return next;  // it is gone
   Backend* left = session_.part();
   if (left != nullptr && retire) left->retire = true;
   return Next::release;
+}
+
+void ReplayedSession::rewind() {
+  if (!replay_->safeties.rewinds) {
+    recording_->mark.wanted = session_.wanted_settings();
+    recording_->mark.statements.clear();
+  }
+  draining_ = draining_ || session_.draining();
+  session_.rewind();
 }
 
 Next ReplayedSession::on_client_in_run(bool has_input, Output& out, TimePoint now) {
@@ -102,106 +108,18 @@ Next ReplayedSession::on_client_in_run(bool has_input, Output& out, TimePoint no
 Next ReplayedSession::on_timer_in_run(Output& out, TimePoint now) {
   if (now >= run_->ends) {
     const Next next = leave_backend(Next::need_input, false);
-    return give_up(run_->report, "deadline", next, out, now);
+    return give_up(run_->report, ReplayResult::deadline, next, out, now);
   }
   return on_client_in_run(false, out, now);
 }
 
-// --- Proof that what is run again only reads -----------------------------------------------------
-
-// The functions and relations of what must have only read. Nothing: it cannot be proven.
-retry::CatalogNames ReplayedSession::names_to_prove() const {
-  retry::CatalogNames names;
-  for (const retry::UnitTexts& unit : texts_of_log(run_->must_read)) {
-    for (const std::optional<std::string>& text : unit.texts) {
-      if (!text) continue;  // then it was not allowed in the first place
-      const retry::TextFacts facts = retry::understand(*text);
-      for (const retry::StatementFacts& statement : facts.statements) {
-        names.functions.insert(names.functions.end(), statement.functions.begin(),
-                               statement.functions.end());
-        names.relations.insert(names.relations.end(), statement.relations.begin(),
-                               statement.relations.end());
-      }
-    }
-  }
-  return names;
-}
-
-retry::CatalogScope ReplayedSession::catalog_scope() const {
-  const SettingsPtr& wanted = session_.wanted_settings();
-  return {{}, {}, wanted->empty() ? std::string() : statement_scope(*wanted)};
-}
-
-// True when it is proven. Else the catalog is being asked, or the run is over: `next` says how to
-// go on.
-bool ReplayedSession::prove(Next& next, Output& out, TimePoint now) {
-  if (run_->must_read == 0) return true;
-  retry::CatalogNames missing;
-  const std::optional<bool> harmless =
-      replay_->catalog.harmless(catalog_scope(), names_to_prove(), now, missing);
-  if (harmless && *harmless) return true;
-  if (harmless || run_->asked) {
-    const bool doubt =
-        run_->failure == retry::Failure::in_doubt || run_->failure == retry::Failure::doubtful;
-    next = give_up(doubt ? retry::describe(retry::Outcome::in_doubt, run_->cause) : run_->report,
-                   "not_read", next, out, now);
-    return false;
-  }
-  std::string bytes;
-  wire::append_query(bytes, retry::catalog_question(missing));
-  std::string_view in = bytes;
-  const std::size_t mark = out.to_client.size();
-  const std::size_t server_mark = out.to_server.size();
-  phase_ = Phase::asking;
-  next = session_.on_client(in, out);
-  detach(out.to_server, server_mark);
-  out.to_client.truncate(mark);
-  if (!in.empty()) phase_ = Phase::replaying;  // when there is a backend
-  return false;
-}
-
-// The answer of the catalog; the client sees nothing of it.
-Next ReplayedSession::hear_catalog(std::string_view bytes, Next next, Output& out, TimePoint now) {
-  while (!bytes.empty()) {
-    const wire::FrameView view = wire::peek_frame(bytes);
-    if (view.status != wire::FrameStatus::complete) break;  // no row of it is that large
-    const wire::Frame frame = wire::take_frame(bytes, view);
-    if (frame.type == be::error_response) {
-      if (const auto taken = take_error_again(frame, next, out, now)) return *taken;
-    }
-    if (frame.type == be::data_row) {
-      std::vector<std::optional<std::string_view>> columns;
-      wire::Cursor cursor(frame.body());
-      const std::uint16_t count = cursor.u16();
-      for (std::uint16_t i = 0; i < count && cursor.ok(); ++i) {
-        const std::uint32_t size = cursor.u32();
-        if (size == null_value) {
-          columns.emplace_back();
-        } else {
-          columns.emplace_back(cursor.bytes(size));
-        }
-      }
-      if (const auto verdict = retry::read_catalog_row(columns); verdict && cursor.ok()) {
-        replay_->catalog.note(catalog_scope(), *verdict, now);
-      }
-    }
-    if (frame.type != be::ready_for_query) continue;
-    run_->asked = true;
-    phase_ = Phase::replaying;
-    next = leave_backend(next, false);
-    session_.rewind();
-    return next;
-  }
-  return next;
-}
-
-// --- The log, said once more
-// -----------------------------------------------------------------------
+// --- The log, said once more ---------------------------------------------------------------------
 
 // Feeds the log, a unit at a time: what comes behind other results than before must not run.
 Next ReplayedSession::pump(Output& out, TimePoint now) {
   while (phase_ == Phase::replaying) {
     Run& run = *run_;
+    if (run.fed > 0) forget_finished();
     if (run.fed == 0) {
       Next next = Next::need_input;
       if (!prove(next, out, now)) return next;
@@ -232,8 +150,7 @@ Next ReplayedSession::pump(Output& out, TimePoint now) {
   return Next::need_input;
 }
 
-// --- Comparing
-// ------------------------------------------------------------------------------------
+// --- Comparing -----------------------------------------------------------------------------------
 
 // Whether all that the client knows has come again, so that it hears what comes now.
 bool ReplayedSession::passes_on() const {
@@ -270,13 +187,16 @@ bool ReplayedSession::same_unit(std::size_t i) const {
 
 // After a message: false when what has come again by now is not what the client was told.
 bool ReplayedSession::compare_last() {
+  if (!replay_->safeties.compares) return true;
   const retry::Transcript& told = recording_->transcript;
   const retry::Transcript& again = run_->again;
   const std::size_t units = again.units().size();
   if (again.current().messages == 0 && units > 0 && units <= told.units().size()) {
     return same_unit(units - 1);
   }
-  if (units != told.units().size()) return units < told.units().size() || units > 0;
+  // Its end has come before all that was told of it.
+  if (units > told.units().size()) return false;
+  if (units < told.units().size()) return true;
   return again.current().messages != told.current().messages ||
          again.current().ordered == told.current().ordered;
 }
@@ -287,6 +207,13 @@ Next ReplayedSession::compare(Output& out, std::size_t mark, Next next, TimePoin
   std::vector<std::string_view> pieces;
   out.to_client.for_each_from(mark, [&](std::string_view bytes) { pieces.push_back(bytes); });
   out.to_client.truncate(mark);
+  std::optional<std::size_t> live_from;
+  std::size_t large_left = run_->again.large_left();
+  for (const std::string_view bytes : pieces) {
+    const std::size_t rest = std::min(large_left, bytes.size());
+    large_left -= rest;
+    out.count_answers(bytes.substr(rest), false);
+  }
   for (std::string_view bytes : pieces) {
     if (phase_ == Phase::asking) {
       next = hear_catalog(bytes, next, out, now);
@@ -295,7 +222,8 @@ Next ReplayedSession::compare(Output& out, std::size_t mark, Next next, TimePoin
     }
     while (!bytes.empty()) {
       if (phase_ == Phase::live) {
-        if (recording_) observe_frames(bytes);
+        if (!live_from) live_from = out.to_client.size();
+        out.count_answers(bytes, true);
         out.to_client.add(bytes);
         break;
       }
@@ -333,12 +261,36 @@ Next ReplayedSession::compare(Output& out, std::size_t mark, Next next, TimePoin
       if (known) {
         if (!compare_last()) return give_up_on_mismatch(next, out, now);
       } else {
+        if (frame.type == be::error_response && !comes_again(wire::read_error(frame.body()))) {
+          recording_->unrepeatable = true;
+        }
+        out.count_answers(frame.bytes, true);
         out.to_client.add(frame.bytes);
       }
       if (caught_up()) finish_run(out, now);
     }
   }
   if (phase_ == Phase::replaying && caught_up()) finish_run(out, now);
+  if (live_from) next = go_live(out, *live_from, next, now);
+  if (phase_ == Phase::live && draining_) {
+    const Next drained = session_.drain(out);
+    if (drained != Next::need_input) return drained;
+  }
+  return next;
+}
+
+// What stands behind `mark` came in one piece with the last of what the client knew: the cluster
+// may refuse in it once more, or the session be at rest.
+Next ReplayedSession::go_live(Output& out, std::size_t mark, Next next, TimePoint now) {
+  if (const auto taken = take_error(out, mark, now)) return *taken;
+  if (session_.at_rest() && !session_.has_found_loss()) {
+    end_effort(out, now);
+    end_recording();
+    return next;
+  }
+  const std::size_t answered = recording_->transcript.units().size();
+  observe(out, mark);
+  if (recording_->transcript.units().size() != answered) end_effort(out, now);
   return next;
 }
 
@@ -356,23 +308,26 @@ std::optional<Next> ReplayedSession::take_error_again(const wire::Frame& frame, 
   }
   const retry::Transcript& again = run_->again;
   const retry::Decision decision = judge(failure, in_transaction, again, again.current().completed);
+  if (passes_on()) run_->in_transaction = in_transaction;
   switch (decision.verdict) {
     case retry::Verdict::replay_if_reads:
       run_->must_read = std::max(run_->must_read, run_->fed);
+      if (failure == retry::Failure::doubtful) {
+        run_->report = retry::describe(retry::Outcome::in_doubt, retry::said_by_server(fields));
+      }
       [[fallthrough]];
     case retry::Verdict::replay:
       return try_again(false, next, out, now);
     case retry::Verdict::unknown_outcome:
       return give_up(retry::describe(retry::Outcome::in_doubt, retry::said_by_server(fields)),
-                     "in_doubt", next, out, now);
+                     ReplayResult::in_doubt, next, out, now);
     case retry::Verdict::pass:
       break;
   }
-  return give_up(run_->report, "refused_again", next, out, now);
+  return give_up(run_->report, ReplayResult::refused_again, next, out, now);
 }
 
-// --- The end
-// ----------------------------------------------------------------------------------------
+// --- The end -------------------------------------------------------------------------------------
 
 // From here on the client hears everything.
 void ReplayedSession::finish_run(Output& out, TimePoint now) {
@@ -384,12 +339,13 @@ void ReplayedSession::finish_run(Output& out, TimePoint now) {
   out.to_client.copy(bytes);
   ReplayNote note;
   note.failure = run_->failure;
-  note.result = "masked";
+  note.result = ReplayResult::masked;
+  note.statement = run_->statement;
   note.losses = run_->losses;
   note.refusals = run_->refusals;
   note.took = now - run_->started;
   note.cause = std::move(run_->cause);
-  out.replays.push_back(std::move(note));
+  effort_ = Effort{std::move(note), run_->started, run_->ends, run_->backoff};
   recording_->transcript = std::move(run_->again);
   run_.reset();
   phase_ = Phase::live;
@@ -398,10 +354,11 @@ void ReplayedSession::finish_run(Output& out, TimePoint now) {
 
 Next ReplayedSession::give_up_on_mismatch(Next next, Output& out, TimePoint now) {
   run_->again.clear();  // nothing of it was told to anybody
-  if (cancelled_) return give_up(canceled_report(), "canceled", next, out, now);
+  if (cancelled_) return give_up(canceled_report(), ReplayResult::canceled, next, out, now);
   wire::ErrorReport report;
   report.detail = run_->cause;
-  if (run_->in_transaction) {
+  // A COMMIT on its way is no part of the transaction any more; what was answered before it is.
+  if (run_->in_transaction || !recording_->transcript.units().empty()) {
     report.sqlstate = wire::sqlstate::serialization_failure;
     report.message =
         "the transaction was lost and run again, with other results than the application has seen";
@@ -413,25 +370,32 @@ Next ReplayedSession::give_up_on_mismatch(Next next, Output& out, TimePoint now)
         "is not the same any more";
     report.hint = "Run the query again.";
   }
-  return give_up(std::move(report), "mismatch", next, out, now);
+  return give_up(report, ReplayResult::mismatch, next, out, now);
 }
 
-Next ReplayedSession::give_up(wire::ErrorReport report, std::string_view result, Next next,
+Next ReplayedSession::give_up(const wire::ErrorReport& report, ReplayResult result, Next next,
                               Output& out, TimePoint now) {
   next = leave_backend(next, false);
+  if (run_->fed > 0 && passes_on()) run_->statements = session_.settled_statements();
   OpenRequests open = open_requests();
-  if (report.sqlstate == wire::sqlstate::transaction_resolution_unknown) open.transaction = false;
+  // Who does not ask for anything at the moment has a transaction that is surely lost, or was run
+  // again without his knowing; he is told when he asks.
+  const bool asked = open.owed > 0 || open.unsynced;
+  if (asked && report.sqlstate == wire::sqlstate::transaction_resolution_unknown) {
+    open.transaction = false;
+  }
   ReplayNote note;
   note.failure = run_->failure;
   note.result = result;
+  note.statement = run_->statement;
   note.losses = run_->losses;
   note.refusals = run_->refusals;
   note.took = now - run_->started;
   note.cause = std::move(run_->cause);
   out.replays.push_back(std::move(note));
-  session_.rewind();
+  rewind();
   std::unique_ptr<ClientStatements> statements = std::move(run_->statements);
-  run_.reset();
+  const std::unique_ptr<Run> over = std::move(run_);  // the report may stand in it
   end_recording();
   phase_ = Phase::live;
   deadline_ = never;
@@ -448,12 +412,16 @@ Next ReplayedSession::on_acquire_failed(const wire::ErrorReport& report, Output&
   if (phase_ == Phase::live) return session_.on_acquire_failed(report, out);
   wire::ErrorReport told = run_->report;
   told.detail = report.message + (told.detail.empty() ? "" : ". Before that: " + told.detail);
-  return give_up(std::move(told), "no_backend", Next::need_input, out, now);
+  return give_up(told, ReplayResult::no_backend, Next::need_input, out, now);
 }
 
 Next ReplayedSession::on_cancel_while_waiting(Output& out, TimePoint now) {
   if (phase_ == Phase::live) return session_.on_cancel_while_waiting(out);
-  return give_up(canceled_report(), "canceled", Next::need_input, out, now);
+  // What may have taken effect did not fail because somebody wished so.
+  const bool doubtful = run_->must_read > 0 &&
+                        run_->report.sqlstate == wire::sqlstate::transaction_resolution_unknown;
+  return give_up(doubtful ? run_->report : canceled_report(), ReplayResult::canceled,
+                 Next::need_input, out, now);
 }
 
 }  // namespace dwspool::session

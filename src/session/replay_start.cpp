@@ -1,7 +1,9 @@
 // Something has failed: may it be run again?
 #include <algorithm>
+#include <array>
 #include <utility>
 
+#include "dwspool/sql/fingerprint.h"
 #include "dwspool/wire/frame.h"
 #include "dwspool/wire/sqlstate.h"
 
@@ -14,6 +16,14 @@ namespace dwspool::session {
 namespace {
 
 namespace be = wire::backend;
+
+// Whether a server that reports this writes, so that its 25006 is what the client has asked for.
+bool writes(const ReportedSet& told, const SettingSet& wanted) {
+  const std::string* standby = told.find("in_hot_standby");
+  const std::string* read_only = told.find("default_transaction_read_only");
+  if (standby == nullptr || read_only == nullptr || *standby != "off") return false;
+  return *read_only == "off" || wanted.find("default_transaction_read_only") != nullptr;
+}
 
 bool counts_as_completed(char type) {
   return type == be::command_complete || type == be::empty_query_response ||
@@ -30,11 +40,24 @@ retry::Failure ReplayedSession::failure_of(const wire::ErrorFields& fields) cons
     case retry::ErrorMeaning::doubtful:
       return retry::Failure::doubtful;
     case retry::ErrorMeaning::read_only:
-      return replay_->options.needs_primary ? retry::Failure::read_only : retry::Failure::none;
+      return replay_->options.needs_primary && dialect_ != Dialect::dws &&
+                     !writes(*session_.told(), *session_.wanted_settings())
+                 ? retry::Failure::read_only
+                 : retry::Failure::none;
     case retry::ErrorMeaning::ordinary:
       break;
   }
   return retry::Failure::none;
+}
+
+// Whether the same error is to be expected of another run: not of one that somebody has asked for,
+// or that the state of the cluster has brought about.
+bool ReplayedSession::comes_again(const wire::ErrorFields& fields) const {
+  constexpr std::array<std::string_view, 5> passing = {"40", "53", "57", "58", "XX"};
+  const bool of_statement =
+      std::none_of(passing.begin(), passing.end(),
+                   [&](std::string_view each) { return fields.sqlstate.starts_with(each); });
+  return of_statement && replay_->errors.meaning(fields, dialect_) == retry::ErrorMeaning::ordinary;
 }
 
 // An ErrorResponse is among what stands behind `mark`. Nothing when it goes its way, perhaps in
@@ -47,10 +70,16 @@ std::optional<Next> ReplayedSession::take_error(Output& out, std::size_t mark, T
   std::size_t behind = 0;
   wire::ErrorFields fields;
   bool found = false;
+  std::size_t large_left = 0;  // of a message that comes in pieces
   const auto look = [&](std::string_view bytes) {
+    const std::size_t rest = std::min(large_left, bytes.size());
+    bytes.remove_prefix(rest);
+    large_left -= rest;
+    offset += rest;
     while (!bytes.empty() && !found) {
       const wire::FrameView view = wire::peek_frame(bytes);
       if (view.status != wire::FrameStatus::complete) {
+        large_left = view.total - bytes.size();
         offset += bytes.size();
         return;
       }
@@ -91,7 +120,7 @@ std::optional<Next> ReplayedSession::take_error(Output& out, std::size_t mark, T
       texts_of_log(recording.log.size()).size() != answered + 1) {
     decision = {retry::Verdict::pass, retry::Refusal::pipelined};
   }
-  if (session_.found_loss()) decision = {retry::Verdict::pass, retry::Refusal::none};
+  if (session_.has_found_loss()) decision = {retry::Verdict::pass, retry::Refusal::none};
 
   switch (decision.verdict) {
     case retry::Verdict::pass:
@@ -104,6 +133,7 @@ std::optional<Next> ReplayedSession::take_error(Output& out, std::size_t mark, T
       out.to_client.for_each_from(behind, [&](std::string_view bytes) { rest.push_back(bytes); });
       out.to_client.truncate(offset);
       const wire::ErrorReport report = retry::describe(retry::Outcome::in_doubt, cause);
+      --out.errors;  // the server's own
       out.note_error(report.sqlstate);
       out.to_client.copy(wire::encode(report));
       for (const std::string_view bytes : rest) out.to_client.add(bytes);
@@ -113,6 +143,9 @@ std::optional<Next> ReplayedSession::take_error(Output& out, std::size_t mark, T
     case retry::Verdict::replay_if_reads:
       break;
   }
+  --out.errors;
+  out.to_client.for_each_from(std::max(behind, mark),
+                              [&](std::string_view bytes) { out.count_answers(bytes, false); });
   if (recording.held.empty()) {
     out.to_client.truncate(offset);
     observe(out, mark);
@@ -122,6 +155,9 @@ std::optional<Next> ReplayedSession::take_error(Output& out, std::size_t mark, T
   wire::ErrorReport report = retry::describe(retry::Outcome::not_sent, cause);
   report.message = "the database cluster could not run the statement, and did not recover in time";
   report.hint = "Nothing of it was committed. It can be run again.";
+  if (failure == retry::Failure::doubtful && decision.verdict == retry::Verdict::replay_if_reads) {
+    report = retry::describe(retry::Outcome::in_doubt, cause);
+  }
   begin_run(failure, cause, std::move(report), in_transaction,
             decision.verdict == retry::Verdict::replay_if_reads, now);
   return try_again(false, Next::release, out, now);
@@ -160,8 +196,16 @@ Next ReplayedSession::on_loss(const std::string& cause, bool still_lent, Output&
                      decision.verdict == retry::Verdict::replay_if_reads;
   const bool only_if_reads = decision.verdict == retry::Verdict::replay_if_reads;
   if (!live) {
-    if (!again) return give_up(retry::describe(outcome, cause), "lost_again", next, out, now);
-    if (only_if_reads) run_->must_read = std::max(run_->must_read, run_->fed);
+    if (passes_on()) run_->in_transaction = in_transaction;
+    if (!again) {
+      return give_up(retry::describe(outcome, cause), retry::ReplayResult::lost_again, next, out,
+                     now);
+    }
+    if (only_if_reads) {
+      run_->must_read = std::max(run_->must_read, run_->fed);
+      // Until it is proven that it only read, it may have taken effect.
+      if (failure == Failure::in_doubt) run_->report = retry::describe(outcome, cause);
+    }
     return try_again(true, next, out, now);
   }
   if (!again) {
@@ -183,17 +227,24 @@ retry::Decision ReplayedSession::judge(retry::Failure failure, bool in_transacti
   situation.in_transaction = in_transaction;
   situation.answered = told.units().size();
   situation.completed = completed;
-  std::vector<retry::LoggedUnit> units;
+  situation.failure_told = recording_->unrepeatable;
   // Of what is run again, only what has been said again by now can have done anything.
   const std::size_t said = run_ ? run_->fed : recording_->log.size();
-  for (const retry::UnitTexts& texts : texts_of_log(said)) {
+  return replay_->safeties.decide(situation, logged_units(said, situation.asked_not_to));
+}
+
+std::vector<retry::LoggedUnit> ReplayedSession::logged_units(std::size_t size,
+                                                             bool& asked_not_to) const {
+  std::vector<retry::LoggedUnit> units;
+  for (const retry::UnitTexts& texts : texts_of_log(size)) {
     retry::LoggedUnit& unit = units.emplace_back();
     for (const std::optional<std::string>& text : texts.texts) {
       if (!text) {
         unit.understood = false;
+        unit.statements.emplace_back();  // anything is possible; the others keep their places
         continue;
       }
-      if (retry::asks_for_no_replay(*text)) situation.asked_not_to = true;
+      if (retry::asks_for_no_replay(*text)) asked_not_to = true;
       retry::TextFacts facts = retry::understand(*text);
       unit.understood = unit.understood && facts.understood;
       for (retry::StatementFacts& statement : facts.statements) {
@@ -201,7 +252,18 @@ retry::Decision ReplayedSession::judge(retry::Failure failure, bool in_transacti
       }
     }
   }
-  return retry::decide(situation, units);
+  return units;
+}
+
+// Of the statement that the client waits for; 0 when that has no text that is known.
+std::uint64_t ReplayedSession::fingerprint_of_failed() const {
+  if (!recording_) return 0;
+  const retry::Transcript& told = recording_->transcript;
+  const std::vector<retry::UnitTexts> units = texts_of_log(recording_->log.size());
+  if (told.units().size() >= units.size()) return 0;
+  const auto& texts = units[told.units().size()].texts;
+  const std::size_t i = told.current().completed;
+  return i < texts.size() && texts[i] ? sql::fingerprint(*texts[i]) : 0;
 }
 
 std::vector<retry::UnitTexts> ReplayedSession::texts_of_log(std::size_t size) const {
@@ -213,14 +275,41 @@ std::vector<retry::UnitTexts> ReplayedSession::texts_of_log(std::size_t size) co
                          });
 }
 
+// The functions and relations that are named in the beginning of the log.
+retry::CatalogNames ReplayedSession::names_in_log(std::size_t size) const {
+  retry::CatalogNames names;
+  for (const retry::UnitTexts& unit : texts_of_log(size)) {
+    for (const std::optional<std::string>& text : unit.texts) {
+      if (!text) continue;  // then it was not allowed in the first place
+      const retry::TextFacts facts = retry::understand(*text);
+      for (const retry::StatementFacts& statement : facts.statements) {
+        names.functions.insert(names.functions.end(), statement.functions.begin(),
+                               statement.functions.end());
+        names.relations.insert(names.relations.end(), statement.relations.begin(),
+                               statement.relations.end());
+      }
+    }
+  }
+  return names;
+}
+
 void ReplayedSession::begin_run(retry::Failure failure, std::string_view cause,
                                 wire::ErrorReport report, bool in_transaction, bool only_if_reads,
                                 TimePoint now) {
   run_ = std::make_unique<Run>();
   run_->failure = failure;
+  run_->statement = fingerprint_of_failed();
   run_->cause = cause;
   run_->started = now;
   run_->ends = deadline_after(now, replay_->options.deadline_for(dialect_));
+  if (effort_) {
+    run_->started = effort_->started;
+    run_->ends = effort_->ends;
+    run_->losses = effort_->note.losses;
+    run_->refusals = effort_->note.refusals;
+    run_->backoff = effort_->backoff;
+    effort_.reset();
+  }
   if (only_if_reads) run_->must_read = recording_->log.size();
   run_->in_transaction = in_transaction;
   run_->report = std::move(report);
@@ -241,6 +330,7 @@ OpenRequests ReplayedSession::open_requests() const {
     const retry::LogPiece piece = retry::first_piece(log);
     log.remove_prefix(piece.bytes.size());
     if (piece.kind == retry::LogPiece::Kind::unit) ++asked;
+    if (log.empty()) open.unread = retry::missing_at_end(piece.bytes);
     if (piece.kind == retry::LogPiece::Kind::rest) {
       // A large Query that is still on its way is a request all the same.
       const char type = piece.bytes.front();
@@ -262,7 +352,8 @@ void ReplayedSession::note_refusal(retry::Failure failure, retry::Refusal why,
                                    std::string_view cause, Output& out) const {
   ReplayNote note;
   note.failure = failure;
-  note.result = "refused";
+  note.result = retry::ReplayResult::refused;
+  note.statement = fingerprint_of_failed();
   note.why = why;
   note.cause = cause;
   out.replays.push_back(std::move(note));

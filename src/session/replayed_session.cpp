@@ -66,6 +66,7 @@ void ReplayedSession::begin_recording() {
 
 void ReplayedSession::end_recording() {
   Recording& done = *recording_;
+  effort_.reset();
   session_.keep_mark(nullptr);
   replay_->memory -= done.log.size();
   if (done.log.capacity() > kept_capacity || replay_->spare.size() >= max_spare) {
@@ -74,10 +75,33 @@ void ReplayedSession::end_recording() {
   }
   done.log.clear();
   done.held.clear();
+  done.unrepeatable = false;
   done.transcript.clear();
+  done.sampled = false;
   done.mark.wanted.reset();
   done.mark.statements.clear();
   replay_->spare.push_back(std::move(recording_));
+}
+
+// What is over and answered, with no transaction open behind it, is not to be run once more when
+// what comes behind it fails.
+void ReplayedSession::forget_finished() {
+  Run& run = *run_;
+  Recording& recording = *recording_;
+  const bool answered = run.again.units().size() == run.units_fed && run.again.between_units() &&
+                        recording.transcript.units().size() <= run.units_fed &&
+                        recording.transcript.between_units();
+  if (!answered || run.fed == recording.log.size() || !session_.at_rest()) return;
+  recording.log.erase(0, run.fed);
+  replay_->memory -= run.fed;
+  recording.transcript.clear();
+  recording.unrepeatable = false;
+  session_.keep_mark(&recording.mark);
+  run.must_read -= std::min(run.must_read, run.fed);
+  run.fed = run.units_fed = 0;
+  run.again.clear();
+  run.in_transaction = false;
+  run.statements = session_.settled_statements();
 }
 
 // --- Live ---------------------------------------------------------------------------------------
@@ -88,7 +112,11 @@ Next ReplayedSession::on_client(std::string_view& in, Output& out, TimePoint now
     if (phase_ != Phase::live || next != Next::need_input) return next;
   }
   while (true) {
-    if (!recording_ && may_record(in)) begin_recording();
+    bool sampled = false;
+    if (!recording_ && may_record(in, sampled, out)) {
+      begin_recording();
+      recording_->sampled = sampled;
+    }
     if (!recording_) return session_.on_client(in, out);
     // Without a backend, what is answered here may bring the session to rest behind each unit.
     std::string_view said = in;
@@ -101,9 +129,22 @@ Next ReplayedSession::on_client(std::string_view& in, Output& out, TimePoint now
   }
 }
 
-bool ReplayedSession::may_record(std::string_view in) {
-  return !in.empty() && session_.pins() == 0 && session_.at_rest() &&
-         session_.config().mode != PoolMode::session && level() >= ReplayLevel::statement;
+// Something new begins, and it is to be kept.
+bool ReplayedSession::may_record(std::string_view in, bool& sampled, Output& out) {
+  if (in.empty() || replay_ == nullptr || !session_.at_rest()) return false;
+  if (--replay_->until_sample == 0) {
+    replay_->until_sample = ReplayContext::sample_every;
+    sampled = true;
+  }
+  unrecorded_ = retry::Refusal::none;
+  if (session_.pins() != 0 || session_.config().mode == PoolMode::session) {
+    unrecorded_ = retry::Refusal::pinned;
+  } else if (level() < ReplayLevel::statement) {
+    unrecorded_ = retry::Refusal::level;
+  }
+  if (unrecorded_ == retry::Refusal::none) return true;
+  if (sampled) out.sample = unrecorded_;
+  return false;
 }
 
 // The session hears `in`, and what it takes of that is kept.
@@ -112,8 +153,12 @@ Next ReplayedSession::record(std::string_view& in, Output& out) {
   const std::size_t mark = out.to_client.size();
   const std::uint32_t errors = out.errors;
   const Next next = session_.on_client(in, out);
+  // What is held comes in front of what is answered here.
+  if (out.to_client.size() != mark || next == Next::close) let_go(out, mark);
   if (session_.at_rest()) {
-    end_recording();  // it was answered without a backend
+    // It was answered without a backend: the next one is the sample.
+    if (recording_->sampled) replay_->until_sample = 1;
+    end_recording();
     return next;
   }
   if (out.errors != errors) {
@@ -138,12 +183,14 @@ Next ReplayedSession::record(std::string_view& in, Output& out) {
 // Until the next rest, what is lost is lost.
 void ReplayedSession::stop_recording(retry::Refusal why, Output& out) {
   let_go(out, out.to_client.size());
-  out.unprotected = why;
+  out.unprotected = unrecorded_ = why;
+  if (recording_->sampled && why != retry::Refusal::none) out.sample = why;
   end_recording();
 }
 
 Next ReplayedSession::on_granted(Backend& backend, Output& out, TimePoint now) {
   const std::size_t mark = out.to_client.size();
+  dialect_ = backend.dialect;
   const Next next = session_.on_granted(backend, out);
   return phase_ == Phase::live ? next : compare(out, mark, next, now);
 }
@@ -165,16 +212,19 @@ Next ReplayedSession::on_server(std::string_view& in, Output& out, TimePoint now
     let_go(out, mark);
     return next;
   }
-  if (out.errors == errors && session_.at_rest() && !session_.found_loss()) {
+  if (out.errors == errors && session_.at_rest() && !session_.has_found_loss()) {
     // By far the most frequent: all is answered.
+    end_effort(out, now);
     let_go(out, mark);
+    if (recording_->sampled) take_sample(out, now);
     end_recording();
     return next;
   }
   if (out.errors != errors) {
     if (const auto taken = take_error(out, mark, now)) return *taken;
   }
-  if (session_.at_rest() && !session_.found_loss()) {
+  if (out.queries != queries) end_effort(out, now);
+  if (session_.at_rest() && !session_.has_found_loss()) {
     let_go(out, mark);
     end_recording();
     return next;
@@ -182,7 +232,7 @@ Next ReplayedSession::on_server(std::string_view& in, Output& out, TimePoint now
   if (out.queries != queries) let_go(out, mark);
   const bool held = out.queries == queries && holds_back(out, mark, now);
   if (!held) observe(out, mark);
-  if (held && !session_.found_loss()) return next;
+  if (held && !session_.has_found_loss()) return next;
   // A transaction has ended and the session goes on: what came before is not to be run again.
   const bool committed =
       could_commit && !(session_.attached() && session_.lost_work().may_have_committed);
@@ -191,19 +241,42 @@ Next ReplayedSession::on_server(std::string_view& in, Output& out, TimePoint now
   } else if (session_.attached() && session_.backend()->replies.copy_in_by_execute()) {
     stop_recording(retry::Refusal::copy, out);
   }
-  if (session_.found_loss()) return take_found_loss(next, out, now);
+  if (session_.has_found_loss()) return take_found_loss(next, out, now);
   return next;
 }
 
 Next ReplayedSession::take_found_loss(Next next, Output& out, TimePoint now) {
-  if (!session_.found_loss()) return next;
+  if (!session_.has_found_loss()) return next;
   const std::string cause = *session_.found_loss();
-  return recording_ ? on_loss(cause, true, out, now) : session_.on_backend_lost(cause, out);
+  if (recording_) return on_loss(cause, true, out, now);
+  note_loss(cause, out);
+  return session_.on_backend_lost(cause, out);
 }
 
 Next ReplayedSession::on_backend_lost(std::string_view cause, Output& out, TimePoint now) {
-  if (!recording_) return session_.on_backend_lost(cause, out);
-  return on_loss(std::string(cause), false, out, now);
+  if (recording_) return on_loss(std::string(cause), false, out, now);
+  note_loss(cause, out);
+  return session_.on_backend_lost(cause, out);
+}
+
+// Nothing was kept of what is lost with the backend.
+void ReplayedSession::note_loss(std::string_view cause, Output& out) const {
+  if (replay_ == nullptr || unrecorded_ == retry::Refusal::none || !session_.attached() ||
+      session_.at_rest() || session_.state() == SessionState::syncing) {
+    return;
+  }
+  const retry::LostWork work = session_.lost_work();
+  const bool open = work.in_transaction && !work.may_have_committed;
+  note_refusal(open ? retry::Failure::transaction_lost : retry::Failure::in_doubt, unrecorded_,
+               cause, out);
+}
+
+// The answer has come for which something was run again.
+void ReplayedSession::end_effort(Output& out, TimePoint now) {
+  if (!effort_) return;
+  effort_->note.took = now - effort_->started;
+  out.replays.push_back(std::move(effort_->note));
+  effort_.reset();
 }
 
 // The client is being told what stands behind `mark`.
@@ -223,6 +296,10 @@ void ReplayedSession::observe_frames(std::string_view bytes) {
     const wire::FrameView view = wire::peek_frame(bytes);
     if (view.status == wire::FrameStatus::complete) {
       const wire::Frame frame = wire::take_frame(bytes, view);
+      if (frame.type == wire::backend::error_response &&
+          !comes_again(wire::read_error(frame.body()))) {
+        recording_->unrepeatable = true;
+      }
       transcript.add(frame.type, frame.body());
     } else {
       transcript.begin_large(view.type, bytes.substr(wire::header_size), view.total - bytes.size());
@@ -238,7 +315,7 @@ void ReplayedSession::observe_frames(std::string_view bytes) {
 bool ReplayedSession::holds_back(Output& out, std::size_t mark, TimePoint now) {
   Recording& recording = *recording_;
   if (recording.held.empty()) {
-    if (session_.found_loss()) return false;
+    if (session_.has_found_loss()) return false;
     const bool untold =
         recording.transcript.units().empty() && recording.transcript.current().messages == 0;
     if (!untold || out.to_client.size() == mark || !session_.attached() ||

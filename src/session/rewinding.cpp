@@ -45,6 +45,7 @@ void Session::save_unnamed() {
 void Session::rewind() {
   backend_ = nullptr;
   state_ = SessionState::idle;
+  draining_ = false;
   wanted_ = mark_->wanted;
   if (mark_->unnamed_saved) {
     mark_->unnamed_saved = false;
@@ -59,6 +60,7 @@ void Session::rewind() {
   begin_sent_ = begin_failed_ = may_have_committed_ = chained_ = false;
   sent_ = Sent::nothing;
   read_only_ = mark_->read_only;
+  pins_question_.wanted = pins_question_.asked = false;
   session_ended_ = watch_tags_ = discarded_ = ready_held_ = false;
   server_stream_own_ = client_stream_dropped_ = false;
   sync_pending_ = lost_while_syncing_ = 0;
@@ -76,6 +78,8 @@ void Session::give_up(const OpenRequests& open, const wire::ErrorReport& report,
                       std::unique_ptr<ClientStatements> statements, Output& out) {
   statements_ = std::move(statements);
   lost_transaction_ = open.transaction;
+  client_stream_left_ = open.unread;
+  client_stream_dropped_ = true;
   drop_unnamed();
   answer_open(open.owed, open.unsynced, open.error_told, report, out);
   if (open.owed == 0 && !open.unsynced && open.transaction) {
@@ -85,12 +89,16 @@ void Session::give_up(const OpenRequests& open, const wire::ErrorReport& report,
 }
 
 bool Session::in_transaction() const {
-  return begin_sent_ || backend_->status != wire::TxStatus::idle || begin_failed_;
+  const bool guarded = read_only_.block != ReadOnly::Block::none;
+  return !guarded && (begin_sent_ || begin_failed_ || backend_->status != wire::TxStatus::idle);
 }
 
 retry::LostWork Session::lost_work() const {
-  const bool nothing_committed = in_transaction() || sent_ == Sent::begin;
-  return {sent_ != Sent::nothing, nothing_committed, may_have_committed_};
+  const bool guarded = read_only_.block != ReadOnly::Block::none;
+  return {.sent = sent_ != Sent::nothing,
+          .in_transaction = in_transaction(),
+          .may_have_committed = may_have_committed_,
+          .commits_nothing = guarded || sent_ == Sent::begin};
 }
 
 std::unique_ptr<ClientStatements> Session::settled_statements() const {

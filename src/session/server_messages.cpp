@@ -68,7 +68,11 @@ Next Session::on_server(std::string_view& in, Output& out) {
     }
     if (view.type == be::data_row || view.type == be::copy_data) {
       // By far the most frequent: rows of whatever runs at the moment.
-      if (!backend_->replies.head_is_own()) out.to_client.add(in.substr(0, view.total));
+      if (!backend_->replies.head_is_own()) {
+        out.to_client.add(in.substr(0, view.total));
+      } else if (pins_question_.asked) {
+        hear_about_pins(in.substr(0, view.total));
+      }
       in.remove_prefix(view.total);
       continue;
     }
@@ -176,6 +180,10 @@ Next Session::on_error_response(const wire::Frame& frame, Output& out) {
     return Next::need_input;
   }
   if (replies.empty() && !replies.skipping()) return Next::need_input;  // belongs to no request
+  if (pins_question_.asked && replies.head_is_own()) {
+    pins_question_.refused = true;
+    return Next::need_input;
+  }
 
   const bool at_begin = begin_sent_ && !replies.empty() && replies.head().begin;
   pass_error(frame, fields, out);
@@ -284,6 +292,10 @@ Next Session::on_ready_for_query(const wire::Frame& frame, Output& out) {
     return find_loss("the server answered what nobody had asked", out);
   }
   backend_->status = *status;
+  if (own && pins_question_.asked) {
+    settle_pins();
+    return replies.quiet() ? on_quiet(out) : Next::need_input;
+  }
   if (own && read_only_.block != ReadOnly::Block::closing) {
     if (state_ != SessionState::syncing || --sync_pending_ > 0) return Next::need_input;
     if (*status != wire::TxStatus::idle) {
@@ -298,6 +310,9 @@ Next Session::on_ready_for_query(const wire::Frame& frame, Output& out) {
   }
   if (std::exchange(read_only_.block, ReadOnly::Block::none) != ReadOnly::Block::none) {
     begin_failed_ = false;  // the client has begun none
+  }
+  if (context_->config.mode == PoolMode::statement && *status != wire::TxStatus::idle) {
+    return refuse_block(out);
   }
   if (begin_failed_) {
     // The client believes in a transaction: for it, that has failed.
@@ -338,12 +353,7 @@ Next Session::on_ready_for_query(const wire::Frame& frame, Output& out) {
     send_ready(wire::TxStatus::idle, out);
   }
   flush_local_replies(out);
-  // A RESET that went behind the start-up packet: put right before the session goes on.
-  if (*status == wire::TxStatus::idle && replies.quiet() && !can_release() &&
-      backend_->applied != wanted_ && !same(backend_->applied, wanted_)) {
-    return begin_sync(out);
-  }
-  return Next::need_input;
+  return *status == wire::TxStatus::idle && replies.quiet() ? on_quiet(out) : Next::need_input;
 }
 
 void Session::pass_command_complete(const wire::Frame& frame, Output& out) {

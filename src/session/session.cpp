@@ -77,6 +77,7 @@ Next Session::on_granted(Backend& backend, Output& out) {
   backend_->dirty = backend_->retire = false;
   may_commit_request_ = last_pin_ = discard_request_ = unpin_request_ = 0;
   chained_ = false;  // requests are counted by backend
+  pins_question_.wanted = pins_question_.asked = false;
   if (backend_->dialect == Dialect::dws) adopt_dialect();
   // Pointers differ although the sets are equal only behind a hand-over between workers.
   if (!same(backend_->applied, wanted_)) return begin_sync(out);
@@ -269,7 +270,6 @@ void Session::note_temporary_objects(Backend& left) const {
 Next Session::on_backend_lost(std::string_view cause, Output& out) {
   Backend& lost = *backend_;
   const retry::LostWork work = lost_work();
-  const bool in_transaction = this->in_transaction();
   backend_ = nullptr;
   found_loss_.reset();
   if (state_ == SessionState::syncing && ready_held_) {
@@ -302,6 +302,7 @@ Next Session::on_backend_lost(std::string_view cause, Output& out) {
 
   const ReadOnly::Block block = std::exchange(read_only_.block, ReadOnly::Block::none);
   read_only_.begun = read_only_.ended = read_only_.begin_bound = false;
+  const bool in_transaction = work.in_transaction;
   const retry::Outcome outcome = retry::judge(work);
   const bool stateful = context_->config.mode == PoolMode::session || pins_ != 0;
   wire::ErrorReport report = retry::describe(outcome, cause);
@@ -309,8 +310,7 @@ Next Session::on_backend_lost(std::string_view cause, Output& out) {
 
   const std::size_t owed = lost.replies.requests_owed();
   const bool unsynced = lost.replies.unsynced();
-  const bool transaction_goes_on =
-      in_transaction && block == ReadOnly::Block::none && outcome != retry::Outcome::in_doubt;
+  const bool transaction_goes_on = in_transaction && outcome != retry::Outcome::in_doubt;
   // One that was lost before stays lost, if this backend has heard nothing of the client's.
   lost_transaction_ = transaction_goes_on || (lost_transaction_ && owed == 0 && !unsynced);
   session_ended_ = stateful;
@@ -349,11 +349,14 @@ void Session::answer_open(std::size_t owed, bool unsynced, bool error_told,
   }
 }
 
-void Session::pin(std::uint32_t effects, Output& out) {
-  out.pins |= effects & ~pins_;
-  pins_ |= effects;
-  unpins_ &= ~effects;
-  if (backend_ != nullptr) last_pin_ = next_request();
+// Nothing is owed and no transaction is open: what is to be done before the session goes on.
+Next Session::on_quiet(Output& out) {
+  if (ask_about_pins(out)) return Next::need_input;
+  // A RESET that went behind the start-up packet is put right.
+  if (!can_release() && backend_->applied != wanted_ && !same(backend_->applied, wanted_)) {
+    return begin_sync(out);
+  }
+  return Next::need_input;
 }
 
 void Session::push(ReplyKind kind, bool own, std::uint64_t tag) {

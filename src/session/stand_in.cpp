@@ -52,7 +52,7 @@ Next Session::discard_all(Output& out) {
   ready_held_ = true;
   wanted_ = startup_;
   read_only_.on = read_only_.by_startup;
-  statements_.reset();
+  if (statements_) statements_->clear_settled();
   drop_unnamed();
   backend_->dirty = backend_->dirty || context_->config.mode != PoolMode::automatic || pins_ != 0;
   note_temporary_objects(*backend_);

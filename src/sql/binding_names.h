@@ -18,7 +18,7 @@ struct FunctionEffect {
 };
 
 // Functions (and names) that bind wherever they stand. pg_temp is a schema.
-inline constexpr std::array<FunctionEffect, 13> binding_names = {{
+inline constexpr std::array<FunctionEffect, 15> binding_names = {{
     {"set_config", Effect::changes_setting},
     {"nextval", Effect::sequence_state},
     {"setval", Effect::sequence_state},
@@ -30,6 +30,8 @@ inline constexpr std::array<FunctionEffect, 13> binding_names = {{
     {"pg_try_advisory_lock", Effect::advisory_lock},
     {"pg_try_advisory_lock_shared", Effect::advisory_lock},
     {"pg_advisory_unlock_all", Effect::unlocks_all},
+    {"pg_advisory_unlock", Effect::may_free},
+    {"pg_advisory_unlock_shared", Effect::may_free},
     {"dblink_connect", Effect::loads_module},
     {"dblink_connect_u", Effect::loads_module},
 }};

@@ -155,7 +155,7 @@ Token Lexer::word(std::size_t start) {
 
 // The next token that the visitor wants to see; false at the end of the statement, which is left
 // to next().
-bool Lexer::next_interesting(const std::array<bool, 26>& interesting, Token& token) {
+bool Lexer::next_interesting(const std::array<bool, 26>& letters, Token& token) {
   const char* const begin = text_.data();
   const char* const end = begin + text_.size();
   const char* p = begin + at_;
@@ -179,7 +179,7 @@ bool Lexer::next_interesting(const std::array<bool, 26>& interesting, Token& tok
       }
       const char first = to_lower(*p);
       if (length >= 4 && first >= 'a' && first <= 'z' &&
-          interesting[static_cast<std::size_t>(first - 'a')]) {
+          letters[static_cast<std::size_t>(first - 'a')]) {
         token = take(TokenKind::word, at_, at_ + static_cast<std::size_t>(length));
         return true;
       }

@@ -6,6 +6,7 @@
 #include <string_view>
 
 #include "dwspool/sql/lexer.h"
+#include "dwspool/sql/name_set.h"
 #include "dwspool/sql/statement.h"
 
 namespace dwspool::sql {
@@ -24,10 +25,12 @@ inline bool ends_statement(const Token& token) {
 
 class Recognizer {
  public:
-  Recognizer(std::string_view text, bool standard_conforming_strings, bool names_matter)
+  Recognizer(std::string_view text, bool standard_conforming_strings, bool names_matter,
+             const NameSet* also)
       : text_(text),
         standard_conforming_strings_(standard_conforming_strings),
         names_matter_(names_matter),
+        also_(also),
         lexer_(text, standard_conforming_strings) {
     advance();
   }
@@ -50,6 +53,7 @@ class Recognizer {
   void skip_in_body(int depth);
   void note_token(const Token& token, int depth);
   void note_word(const Token& token);
+  void note(std::string_view name);
   void note_temporary(const Token& token);
   bool follows(const Token& token, std::initializer_list<std::string_view> words) const;
   void note_body(const Token& token, int depth);
@@ -87,6 +91,7 @@ class Recognizer {
   std::string_view text_;
   bool standard_conforming_strings_;
   bool names_matter_;
+  const NameSet* also_;
   Lexer lexer_;
   Token token_;
   Statement result_;

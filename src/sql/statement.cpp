@@ -56,7 +56,8 @@ void Recognizer::skip_statement(int depth) {
     return;
   }
   note_token(token_, depth);
-  lexer_.skip_statement(interesting, [&](const Token& token) { note_token(token, depth); });
+  const auto& letters = also_ == nullptr ? interesting : also_->letters();
+  lexer_.skip_statement(letters, [&](const Token& token) { note_token(token, depth); });
   advance();
 }
 
@@ -76,7 +77,7 @@ void Recognizer::note_token(const Token& token, int depth) {
   if (token.kind == TokenKind::dollar_string) {
     note_body(token, depth);
   } else if (token.kind == TokenKind::quoted_identifier) {
-    note_name(token.inner, result_.effects);
+    note(token.inner);
   } else if (token.kind == TokenKind::word) {
     note_word(token);
   }
@@ -86,6 +87,7 @@ void Recognizer::note_word(const Token& token) {
   switch (token.text.size()) {
     case 4:
       if (token.is("temp")) note_temporary(token);
+      if (token.is("drop")) result_.effects.add(Effect::may_free);
       if (token.is("hold") && follows(token, {"with"})) {
         result_.effects.add(Effect::held_cursor);
       }
@@ -99,7 +101,12 @@ void Recognizer::note_word(const Token& token) {
     default:
       break;
   }
-  note_name(token.text, result_.effects);
+  note(token.text);
+}
+
+void Recognizer::note(std::string_view name) {
+  note_name(name, result_.effects);
+  if (also_ != nullptr && also_->contains(name)) result_.effects.add(Effect::configured);
 }
 
 void Recognizer::note_temporary(const Token& token) {
@@ -129,7 +136,8 @@ void Recognizer::note_body(const Token& token, int depth) {
     result_.effects.add(Effect::unclear);
     return;
   }
-  const Statement body = Recognizer(token.inner, standard_conforming_strings_, true).run(depth + 1);
+  const Statement body =
+      Recognizer(token.inner, standard_conforming_strings_, true, also_).run(depth + 1);
   Effects inner = body.effects;
   if (!body.changes.empty()) inner.add(Effect::changes_setting);
   // Prose in quotes need not lex as SQL, and a DECLARE section is full of "name := value".
@@ -164,7 +172,7 @@ StatementKind Recognizer::read_statement(int depth) {
       if (first.is("commit")) return read_end(depth, StatementKind::commit);
       if (first.is("close")) {
         advance();
-        if (token_.is("all")) result_.effects.add(Effect::closes_all);
+        result_.effects.add(token_.is("all") ? Effect::closes_all : Effect::may_free);
       }
       break;
     case 'e':
@@ -203,7 +211,7 @@ StatementKind Recognizer::read_statement(int depth) {
     case 'u':
       if (first.is("unlisten")) {
         advance();
-        if (token_.text == "*") result_.effects.add(Effect::unlistens_all);
+        result_.effects.add(token_.text == "*" ? Effect::unlistens_all : Effect::may_free);
       }
       break;
     default:
@@ -302,6 +310,7 @@ StatementKind Recognizer::read_deallocate(int depth) {
     return other(depth);
   }
   result_.effects.add(Effect::deallocates);
+  result_.effects.add(Effect::may_free);
   const std::size_t name_start = offset(token_);
   std::size_t name_end = name_start;
   if (!read_name(name_end) || !ends_statement(token_)) return other(depth);
@@ -323,8 +332,8 @@ bool Recognizer::read_name(std::size_t& end) {
 }
 
 Statement recognize(std::string_view text, bool standard_conforming_strings, bool encoding_is_safe,
-                    bool names_matter) {
-  Statement statement = Recognizer(text, standard_conforming_strings, names_matter).run(0);
+                    bool names_matter, const NameSet* also) {
+  Statement statement = Recognizer(text, standard_conforming_strings, names_matter, also).run(0);
   if (!encoding_is_safe && text.find('\\') != std::string_view::npos) {
     for (const char c : text) {
       if (static_cast<unsigned char>(c) >= 0x80) {

@@ -30,12 +30,18 @@ COUNTED = 3000  # transactions of each client while system calls are counted
 
 SCRIPTS = {
     "psycopg2": "\\set aid random(1, 500000)\nBEGIN;\nSELECT abalance FROM pgbench_accounts WHERE aid = :aid;\nCOMMIT;\n",
+    "writes": "\\set aid random(1, 500000)\nBEGIN;\n"
+              "UPDATE pgbench_accounts SET abalance = abalance + 1 WHERE aid = :aid;\n"
+              "SELECT abalance FROM pgbench_accounts WHERE aid = :aid;\n"
+              "INSERT INTO pgbench_history(tid, bid, aid, delta, mtime) VALUES (1, 1, :aid, 1, now());\n"
+              "COMMIT;\n",
 }
 
 # name -> (title, pgbench options); the two last ones move bulk data instead.
 WORKLOADS = {
     "simple": ("SELECT, simple protocol, 16 clients", ["-S", "-c", "16"]),
     "psycopg2": ("BEGIN; SELECT; COMMIT (psycopg2's shape), 16 clients", ["-f", "psycopg2", "-c", "16"]),
+    "writes": ("BEGIN; UPDATE; SELECT; INSERT; COMMIT, 16 clients", ["-f", "writes", "-c", "16"]),
     "extended": ("SELECT, extended protocol, 16 clients", ["-S", "-M", "extended", "-c", "16"]),
     "prepared": ("SELECT, prepared, 16 clients", ["-S", "-M", "prepared", "-c", "16"]),
     "oversubscribed": ("SELECT, 64 clients over a pool of 16", ["-S", "-c", "64"]),
@@ -87,18 +93,18 @@ def wait_for(target, folder):
             time.sleep(0.05)
 
 
-def start_dwspool(folder, pg):
+def start_dwspool(folder, pg, name="dwspool", **defaults):
     port = free_port()
-    path = os.path.join(folder, "dwspool.yaml")
+    path = os.path.join(folder, f"{name}.yaml")
     with open(path, "w", encoding="utf-8") as file:
         json.dump({
             "listen": [{"host": "127.0.0.1", "port": port}], "auth_method": "trust",
             "max_client_conn": IDLE_CLIENTS + 500,
-            "defaults": {"pool_mode": MODE, "pool_size": POOL},
+            "defaults": {"pool_mode": MODE, "pool_size": POOL, **defaults},
             "clusters": {"pg": {"coordinators": [f"127.0.0.1:{pg.port}"]}},
             "databases": {"*": {}}, "users": {"*": {}}}, file)
-    return Target("dwspool", port, spawn([binary(), "--config", path], path + ".log"),
-                  "dwspool.yaml.log")
+    return Target(name, port, spawn([binary(), "--config", path], path + ".log"),
+                  f"{name}.yaml.log")
 
 
 def start_pgbouncer(folder, pg, mode):
@@ -161,7 +167,7 @@ def pgbench_result(process):
     output, _ = process.communicate()
     done = re.search(r"actually processed: (\d+)", output)
     failed = re.search(r"failed transactions: (\d+)", output)
-    if process.returncode != 0 or not done or (failed and int(failed.group(1))):
+    if process.returncode != 0 or not done or done.group(1) == "0" or (failed and int(failed.group(1))):
         raise RuntimeError(output)
     latency = re.search(r"latency average = ([\d.]+)", output)
     return int(done.group(1)), float(latency.group(1))
@@ -324,22 +330,23 @@ def show(title, rows, header):
     sys.stdout.flush()
 
 
-def report_costs(name, rounds):
+def report_costs(name, rounds, reference=None):
     title, options = WORKLOADS[name]
+    reference = reference or REFERENCE[name]
     unit = "µs/tx" if options else "s/GB"
     rows = []
     for target in rounds[0]:
         cost = median([r[target][0] for r in rounds])
         if not options and cost is not None:
             cost /= 1e6
-        ratios = [r[target][0] / r[REFERENCE[name]][0] for r in rounds
-                  if r[target][0] and r[REFERENCE[name]][0]]
+        ratios = [r[target][0] / r[reference][0] for r in rounds
+                  if r[target][0] and r[reference][0]]
         ratio = f"{median(ratios):.2f} ({min(ratios):.2f}-{max(ratios):.2f})" if ratios else "-"
         units = sum(r[target][1] for r in rounds)
         rows.append([target, f"{cost:.2f}" if cost else "-", ratio,
                      f"{units:.0f}" if options else f"{units:.2f}",
                      f"{median([r[target][2] for r in rounds]):.3f}"])
-    show(title, rows, ["", unit, f"x {REFERENCE[name]}", "tx" if options else "GB", "latency ms"])
+    show(title, rows, ["", unit, f"x {reference}", "tx" if options else "GB", "latency ms"])
 
 REFERENCE = {name: "pgbouncer" for name in WORKLOADS}
 # Debian's PgBouncer 1.18 has no prepared statements in transaction mode: it is shown in session
@@ -354,16 +361,17 @@ def main():
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=int, default=4)
     parser.add_argument("--quick", action="store_true", help="one short round, to see that it works")
-    parser.add_argument("--only", default="", help="workloads, or syscalls, idle, stream")
+    parser.add_argument("--only", default="", help="workloads, or syscalls, idle, stream, replay")
     parser.add_argument("--mode", default="transaction", help="dwspool's pool_mode")
     arguments = parser.parse_args()
     if arguments.quick:
         arguments.rounds, arguments.seconds = 1, 1
     MODE = arguments.mode
-    wanted = [w for w in arguments.only.split(",") if w] or [*WORKLOADS, "syscalls", "idle", "stream"]
+    wanted = [w for w in arguments.only.split(",") if w] or [*WORKLOADS, "syscalls", "idle", "stream", "replay"]
     if arguments.quick and not arguments.only:
         wanted.remove("idle")
         wanted.remove("stream")
+        wanted.remove("replay")
 
     folder = tempfile.mkdtemp(prefix="dwspool-bench-")
     os.chmod(folder, 0o755)
@@ -409,6 +417,20 @@ def main():
                                  f"{counts.get('epoll_ctl', 0):.3f}"])
             show("System calls per transaction, 16 clients", rows,
                  ["", "", "data", "epoll_wait", "epoll_ctl"])
+        if "replay" in wanted:
+            # What it costs to keep what a client says, when nothing ever fails.
+            without = start_dwspool(folder, pg, "replay-off", replay="off")
+            targets.append(without)
+            wait_for(without, folder)
+            rows = []
+            for name in ("simple", "psycopg2", "writes", "extended", "prepared"):
+                report_costs(name, measure(folder, [dwspool, without], name, arguments.rounds,
+                                           arguments.seconds), without.name)
+                for target in (dwspool, without):
+                    counts = syscalls(folder, target, WORKLOADS[name][1])
+                    data = sum(counts.get(call, 0) for call in DATA_CALLS)
+                    rows.append([name, target.name, f"{data:.2f}", f"{sum(counts.values()):.2f}"])
+            show("System calls per transaction, 16 clients", rows, ["", "", "data", "all"])
         if "idle" in wanted:
             rows = []
             for target in (dwspool, bouncer):

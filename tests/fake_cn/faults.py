@@ -78,6 +78,7 @@ class Fault:
     seconds: float | None = None
     count: int | None = None
     match: str | None = None     # a pattern; then nothing else decides, COMMIT included
+    skip: int = 0                # so many that it suits pass before it
     retry: bool = False          # the coordinator tries autocommit statements again by itself
     commit: str = LOST
     hits: int = 0
@@ -126,14 +127,18 @@ class Faults:
         """The fault that this statement (not COMMIT) meets."""
         for fault in self.current():
             if fault.pattern.search(text) if fault.pattern else statement.touches:
-                return fault
+                if fault.skip == 0:
+                    return fault
+                fault.skip -= 1
         return None
 
     def for_commit(self, text, wrote):
         for fault in self.current():
             if fault.pattern:
                 if fault.pattern.search(text):
-                    return fault
+                    if fault.skip == 0:
+                        return fault
+                    fault.skip -= 1
             elif wrote and fault.commit != PASS:
                 return fault
         return None

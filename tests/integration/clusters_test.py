@@ -11,6 +11,7 @@ from dwspool_testing.postgres import Postgres
 from dwspool_testing.proxy import wait_until
 from dwspool_testing.relay import Relay
 from dwspool_testing.rig import Rig
+from fake_cn import Role
 
 HOST = "select current_setting('cluster_name')"
 
@@ -30,8 +31,8 @@ TARGETS = {name: {"database": "postgres", "target": target}
                                 ("anywhere", "any"))}
 
 
-def connect(proxy, database="postgres", **options):
-    connection = psycopg2.connect(proxy.dsn("postgres", database, **options))
+def connect(proxy, database="postgres", user="postgres", **options):
+    connection = psycopg2.connect(proxy.dsn(user, database, **options))
     connection.autocommit = True
     return connection
 
@@ -45,9 +46,9 @@ def ask(connection, sql=HOST):
 class Asker(threading.Thread):
     """Asks all the time who answers; `seen` is (began, ended, the answer, or the SQLSTATE)."""
 
-    def __init__(self, proxy, sql=HOST, pause=0.002, **options):
+    def __init__(self, proxy, sql=HOST, pause=0.002, user="postgres", **options):
         super().__init__()
-        self.connection = connect(proxy, **options)
+        self.connection = connect(proxy, user=user, **options)
         self.sql = sql
         self.pause = pause
         self.seen = []
@@ -214,6 +215,110 @@ def test_no_primary_says_so(rig, proxies):
     rig.thaw(rig.primary)
     wait_until(lambda: proxy.metric("dwspool_coordinator_role", role="primary") == 1, 5)
     assert ask(connection) == rig.primary.name
+
+
+# --- DWS -----------------------------------------------------------------------------------------
+
+def test_coordinators_are_discovered(pg, fake, proxies):
+    """One is configured, pgxc_node knows another, by an address that means nothing here; then it
+    does not any more."""
+    role = Role("dbadmin", "Gauss@123", pg_user="postgres")
+    first, second = fake(role, name="cn_5001"), fake(role, name="cn_5002")
+    inside = [("cn_5001", "192.0.2.1", 8000), ("cn_5002", "192.0.2.2", 8000)]
+    for cn in (first, second):
+        cn.set_nodes(inside)
+    ports = [first.port, second.port]
+    config = config_of([f"127.0.0.1:{first.port}"], pool_size=6, cluster={
+        "connect_rate": 0,
+        "probe": {"user": "dbadmin", "password": "Gauss@123", "database": "postgres",
+                  "interval": "200ms"},
+        "discovery": {"interval": "500ms", "address_map": [
+            {"from": f"{host}:{port}", "to": f"127.0.0.1:{cn.port}"}
+            for (_, host, port), cn in zip(inside, (first, second))]}})
+    config["users"] = {"dbadmin": {"password": "Gauss@123"}}
+    proxy = proxies(config)
+    wait_until(lambda: proxy.metric("dwspool_coordinator_serving") == 2, 5)
+    assert "cluster.dialect" in proxy.log() and "dialect=dws" in proxy.log()
+    held = [connect(proxy, user="dbadmin") for _ in range(6)]
+    for connection in held:
+        connection.autocommit = False
+        ask(connection, "select 1")
+    assert counts(proxy, ports) == [3, 3]
+    for cn in (first, second):
+        cn.set_nodes(inside[:1])
+    wait_until(lambda: "cluster.host_left" in proxy.log(), 5)
+    for connection in held:  # what is there finishes, and then goes to the other
+        assert ask(connection, "select 2") == 2
+        connection.rollback()
+    for connection in held:
+        assert ask(connection, "select 3") == 3
+    assert counts(proxy, ports) == [6, 0]
+
+
+# --- Limits --------------------------------------------------------------------------------------
+
+def held_by(server, user):
+    return int(server.psql(f"select count(*) from pg_stat_activity where usename = '{user}'"))
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_pools_share_a_limit_fairly(pg, proxies, workers):
+    """One pool has everything; another comes, and both have the half of it. Nobody starves."""
+    for user in ("greedy", "late"):
+        pg.psql(f"drop role if exists {user}; create role {user} login")
+    proxy = proxies({**config_of([f"127.0.0.1:{pg.port}"], pool_size=20, queue_timeout="15s",
+                                 cluster={"max_connections": 6}), "workers": workers})
+
+    def asking(user):
+        return Asker(proxy, "select 1 from pg_sleep(0.01)", pause=0, user=user)
+
+    with contextlib.ExitStack() as stack:
+        greedy = [stack.enter_context(asking("greedy")) for _ in range(10)]
+        wait_until(lambda: held_by(pg, "greedy") == 6, 5)
+        late = [stack.enter_context(asking("late")) for _ in range(10)]
+        wait_until(lambda: held_by(pg, "late") == 3 and held_by(pg, "greedy") == 3, 5)
+        began = time.monotonic()
+        for _ in range(3):
+            assert held_by(pg, "late") + held_by(pg, "greedy") <= 6
+            time.sleep(0.1)
+        for asker in greedy + late:
+            assert set(asker.since(began - 0.2)) == {1}
+    # Idle connections of one go to the other.
+    many = [psycopg2.connect(proxy.dsn("late", "postgres")) for _ in range(6)]
+    for connection in many:
+        assert ask(connection, "select 1") == 1
+    assert held_by(pg, "late") == 6
+
+
+def test_a_host_has_its_limit(pg, proxies):
+    proxy = proxies(config_of([f"127.0.0.1:{pg.port}"], pool_size=20, queue_timeout="300ms",
+                              cluster={"max_host_connections": 2}))
+    held = [connect(proxy) for _ in range(2)]
+    for connection in held:
+        connection.autocommit = False
+        ask(connection, "select 1")
+    with pytest.raises(psycopg2.OperationalError) as failure:
+        ask(connect(proxy, "app"), "select 1")
+    assert failure.value.pgcode == "08006" or "could be had in time" in str(failure.value)
+    held[0].close()
+    assert ask(connect(proxy), "select 1") == 1
+
+
+def test_clients_of_a_database_and_of_a_user(pg, proxies):
+    config = config_of([f"127.0.0.1:{pg.port}"], databases={
+        "few": {"database": "postgres", "max_clients": 2}})
+    config["users"] = {"*": {}, "postgres": {"max_clients": 3}}
+    proxy = proxies(config)
+    few = [connect(proxy, "few") for _ in range(2)]
+    with pytest.raises(psycopg2.OperationalError, match='too many clients of database "few"'):
+        connect(proxy, "few")
+    third = connect(proxy)
+    with pytest.raises(psycopg2.OperationalError, match='too many clients of user "postgres"'):
+        connect(proxy)
+    for connection in [*few, third]:
+        connection.close()
+    wait_until(lambda: proxy.metric("dwspool_clients") == 0, 5)
+    assert ask(connect(proxy, "few"), "select 1") == 1
 
 
 # --- Health --------------------------------------------------------------------------------------

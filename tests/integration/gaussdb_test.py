@@ -300,7 +300,7 @@ def test_idle_backends_are_closed_before_the_coordinator_does(fake, before):
 @pytest.mark.parametrize("autocommit", [False, True])
 def test_switchover_is_an_error_and_no_more(fake, before, table, autocommit):
     cn = fake(dbadmin())
-    proxy = before(cn)
+    proxy = before(cn, replay="off")
     connection = connect(proxy, autocommit=autocommit)
     run(connection, "insert into played values (1)")
     if not autocommit:

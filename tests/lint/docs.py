@@ -10,7 +10,9 @@ import sys
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 SOURCES = {".cpp", ".h", ".py", ".sh", ".md", ".txt", ".yaml"}
-EVENT = re.compile(r'"((?:backend|cancel|client|cluster|http|listener|pool|process|tls)\.[a-z_]+)"')
+EVENTS = ("backend", "cancel", "client", "cluster", "config", "console", "http", "listener", "pool",
+          "process", "replay", "tls")
+EVENT = re.compile(rf'"((?:{"|".join(EVENTS)})\.[a-z_]+)"')
 
 
 def read(name):

@@ -30,6 +30,14 @@ enum class Broken : std::uint8_t {
   ignore_queue_timeout,
   forget_waiter,
   lend_lost,
+  replay_in_doubt,
+  replay_behind_commit,
+  replay_refused_commit,
+  replay_unproven,
+  replay_uncompared,
+  replay_without_rewind,
+  replay_what_was_told,
+  forget_deadline,
 };
 
 struct BrokenName {
@@ -38,7 +46,7 @@ struct BrokenName {
   std::string_view what;
 };
 
-inline constexpr std::array<BrokenName, 19> broken_names = {{
+inline constexpr std::array<BrokenName, 27> broken_names = {{
     {Broken::ack_on_command_complete, "ack-on-command-complete",
      "CommandComplete is taken for the end of a request"},
     {Broken::definite_after_commit, "definite-after-commit",
@@ -64,6 +72,21 @@ inline constexpr std::array<BrokenName, 19> broken_names = {{
     {Broken::ignore_queue_timeout, "ignore-queue-timeout", "who has waited too long is not told"},
     {Broken::forget_waiter, "forget-waiter", "a backend that was granted never arrives"},
     {Broken::lend_lost, "lend-lost", "a backend that is gone stays in the pool"},
+    {Broken::replay_in_doubt, "replay-in-doubt",
+     "a write is run again although it may have taken effect"},
+    {Broken::replay_behind_commit, "replay-behind-commit",
+     "a transaction is run again although its COMMIT was sent"},
+    {Broken::replay_refused_commit, "replay-refused-commit",
+     "a commit that has failed inside the cluster is run again"},
+    {Broken::replay_unproven, "replay-unproven",
+     "what looks like a read is run again, and the catalog is not asked"},
+    {Broken::replay_uncompared, "replay-uncompared",
+     "a second run is taken for the first without a look at its results"},
+    {Broken::replay_without_rewind, "replay-without-rewind",
+     "a second run begins with what the first has left in the session"},
+    {Broken::replay_what_was_told, "replay-what-was-told",
+     "what its client was told to have failed is run again all the same"},
+    {Broken::forget_deadline, "forget-deadline", "a replay goes on behind its deadline"},
 }};
 
 std::optional<Broken> broken_by_name(std::string_view name);

@@ -9,8 +9,6 @@
 namespace dwspool::sim {
 namespace {
 
-constexpr std::uint64_t rows_per_client = 1000;
-
 std::string unquoted(const std::string& sql) {
   if (sql.size() >= 2 && sql.front() == '\'') return sql.substr(1, sql.size() - 2);
   return to_lower(sql);
@@ -63,6 +61,32 @@ void World::watch_lend(const Back& back) {
   }
 }
 
+// A transaction is being made durable.
+void World::watch_row(std::uint64_t row) {
+  const std::string text = "row " + std::to_string(row);
+  if (cluster_.database().count(row) > 0) context_.violate(text + " is written twice");
+  if (cluster_.database().forgot(row)) context_.violate(text + " comes back");
+  if (ledger_.fate(row) == Fate::failed) {
+    context_.violate(text + " is written, and its client was told that it is not");
+  }
+  durable_[row / rows_per_client].push_back(row);
+}
+
+// Rows are numbered as they are asked for. Those in doubt may have come later.
+void World::check_order() {
+  for (const auto& [client, rows] : durable_) {
+    std::uint64_t last = 0;
+    for (const std::uint64_t row : rows) {
+      if (ledger_.fate(row) != Fate::acked) continue;
+      if (row < last) {
+        context_.violate("row " + std::to_string(row) + " is written behind row " +
+                         std::to_string(last) + " of its client");
+      }
+      last = row;
+    }
+  }
+}
+
 // A cancel hits what its client runs, or what a client has left behind, and nothing else.
 void World::watch_cancel(const ServerProcess& process) {
   // What has lost its connection to dwspool is left behind, even if it does not know yet.
@@ -97,6 +121,11 @@ void World::watch_cancel(const ServerProcess& process) {
 // Right behind the timers: nobody waits for longer than he may.
 void World::check_waits() {
   shell_->for_each_client([&](Front& front) {
+    const TimePoint began = front.replay_began();
+    if (began != never && context_.now >= began + shell_->options().replay.deadline) {
+      context_.violate("connection " + std::to_string(front.id().slot) +
+                       " is still being helped, and the deadline of replay has passed");
+    }
     if (!front.waiting()) return;
     if (context_.now >= front.wait_started() + shell_->options().pool.queue_timeout) {
       context_.violate("connection " + std::to_string(front.id().slot) +
@@ -120,11 +149,13 @@ void World::check_end() {
     context_.violate(std::to_string(shell_->places_taken()) + " places are taken at the end by " +
                      std::to_string(pool.size()) + " backends");
   }
+  check_order();
   for (const auto& [row, fate] : ledger_.fates()) {
     const std::uint32_t count = cluster_.database().count(row);
     const std::string text = "row " + std::to_string(row);
     if (count > 1) context_.violate(text + " is there " + std::to_string(count) + " times");
-    if (fate == Fate::acked && count == 0) context_.violate(text + " was acknowledged and is lost");
+    if (fate == Fate::acked && count == 0 && !cluster_.database().forgot(row))
+      context_.violate(text + " was acknowledged and is lost");
     if (fate == Fate::failed && count > 0) {
       context_.violate(text + " is there, and its client was told that it is not");
     }

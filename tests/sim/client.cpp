@@ -15,6 +15,7 @@ Client::Client(Context& context, Ledger& ledger, const Rows& rows, std::uint64_t
                const ClientOptions& options, Plug plug)
     : context_(context),
       ledger_(ledger),
+      rows_(rows),
       number_(number),
       options_(options),
       plug_(std::move(plug)),
@@ -289,7 +290,7 @@ void Client::on_complete(std::string_view tag) {
   const Statement& run = portal != nullptr ? *portal : current.statement;
   const bool own_business =
       (options_.mode == PoolMode::transaction || settings_unclear_) && run.op == Op::show;
-  const bool in_doubt = run.op == Op::select_row && ledger_.fate(run.number) == Fate::unknown;
+  const bool in_doubt = run.op == Op::select_row && depends_on_others(run);
   if (expected.row.has_value() != request.row.has_value() ||
       (expected.row && *expected.row != *request.row && !own_business && !in_doubt)) {
     complain("got the row '" + request.row.value_or("(none)") + "', expected '" +
@@ -298,10 +299,11 @@ void Client::on_complete(std::string_view tag) {
   if (current.kind == PieceKind::simple && request.described != expected.row.has_value()) {
     complain("got no description of its row");
   }
+  if (run.op == Op::select_row) on_shown(current, run, *request.row);
   request.row.reset();
   request.described = false;
   ++request.at;
-  for (const std::uint64_t row : model_.take_committed()) committed_.push_back(row);
+  take_committed();
 }
 
 void Client::on_copy_in() {
@@ -373,6 +375,7 @@ void Client::on_error(std::string_view body) {
     return "client " + std::to_string(number_) + " gets " + sqlstate + ' ' +
            std::string(fields.message);
   });
+  if (on_trouble(fields.message)) return;
   const SessionModel before = model_;
   if (expects_error(sqlstate)) {
     if (sqlstate == "26000") model_.close_statement("");
@@ -382,7 +385,9 @@ void Client::on_error(std::string_view body) {
   model_ = before;
   const bool cancel = sqlstate == "57014" && cancelled_;
   const bool refused = options_.refusals && sqlstate.starts_with("28");
-  const bool lost = sqlstate == "08006" || sqlstate == "08007" || sqlstate == "57P01";
+  const bool changed = sqlstate == "40001" && options_.transactions_replayed &&
+                       (others_seen_ || context_.was_read_only);
+  const bool lost = changed || sqlstate == "08006" || sqlstate == "08007" || sqlstate == "57P01";
   if (!cancel && !refused && !(options_.faults && lost)) {
     complain("got the error " + sqlstate + " (" + std::string(fields.message) + ") for " +
              (request.at < request.pieces.size() ? request.pieces[request.at].text : "the end"));
@@ -403,7 +408,7 @@ void Client::on_error(std::string_view body) {
   const bool at_commit = request.by_dwspool && request.simple && request.pieces.size() == 1 &&
                          request.pieces.front().statement.op == Op::commit;
   if (request.unknown || at_commit) {
-    model_.abort();
+    give_up_transaction();
   } else if (cancel && fields.detail.empty()) {
     model_.fail();
   } else {
@@ -421,7 +426,7 @@ void Client::on_ready(std::string_view body) {
   }
   if (!request.failed) {
     if (!model_.finish().ok()) complain("a commit should have failed");
-    for (const std::uint64_t row : model_.take_committed()) committed_.push_back(row);
+    take_committed();
   }
   context_.note([&] {
     return "client " + std::to_string(number_) + " is ready, status " + static_cast<char>(*status) +
@@ -432,6 +437,10 @@ void Client::on_ready(std::string_view body) {
     // request gets 08007, since it may have been a COMMIT.
     model_.abort();
   }
+  if (request.unknown && failed_instead_ && *status == wire::TxStatus::failed) {
+    model_ = *failed_instead_;
+  }
+  failed_instead_.reset();
   if (*status != model_.status() && !(dying_ || request.by_dwspool)) {
     complain(std::string("is told status ") + static_cast<char>(*status) + ", expected " +
              static_cast<char>(model_.status()));
@@ -442,6 +451,7 @@ void Client::on_ready(std::string_view body) {
              " with an error of dwspool's, expected " + static_cast<char>(model_.status()));
   }
   const bool in_block_after = model_.in_block();
+  others_seen_ = others_seen_ && in_block_after;
   settle_writes(request);
   requests_.pop_front();
   committed_.clear();

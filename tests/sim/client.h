@@ -20,8 +20,12 @@
 
 #include "sim/model.h"
 #include "sim/network.h"
+#include "sim/trouble.h"
 
 namespace dwspool::sim {
+
+// Rows have the number of their client in front.
+inline constexpr std::uint64_t rows_per_client = 1000;
 
 // What is known about every row that was ever to be written.
 enum class Fate : std::uint8_t {
@@ -42,6 +46,14 @@ class Ledger {
     return found == fates_.end() ? Fate::unknown : found->second;
   }
   const std::map<std::uint64_t, Fate>& fates() const { return fates_; }
+  // Any row that somebody meant to write; 0 when there is none.
+  std::uint64_t any(Random& random) const {
+    if (fates_.empty()) return 0;
+    const std::uint64_t last = fates_.rbegin()->first / rows_per_client;
+    const std::uint64_t from = random.between(1, last) * rows_per_client + random.below(20);
+    const auto found = fates_.lower_bound(from);
+    return found == fates_.end() ? 0 : found->first;
+  }
 
  private:
   const Rows* rows_;
@@ -65,6 +77,7 @@ struct Piece {
   std::string name;     // of the prepared statement
   std::string text;     // parse
   std::uint64_t parameter = 0;
+  bool there = false;  // select_row: the row was, when this was sent
 };
 
 // What is answered by one ReadyForQuery.
@@ -91,6 +104,7 @@ struct ClientOptions {
   bool gauss = false;
   bool faults = true;     // errors of dwspool's own may be seen
   bool refusals = false;  // log-ins of backends may be refused for good
+  bool transactions_replayed = false;
   std::size_t requests = 8;
 };
 
@@ -131,6 +145,11 @@ class Client final : public Endpoint {
   void on_ready(std::string_view body);
   void on_copy_in();
   bool expects_error(const std::string& sqlstate);
+  bool on_trouble(std::string_view text);
+  void give_up_transaction();
+  void take_committed();
+  void on_shown(const Piece& piece, const Statement& run, const std::string& shown);
+  bool depends_on_others(const Statement& run) const;
   Answer next_answer();
   void settle_writes(const Request& request);
   void end(bool answered);
@@ -139,6 +158,7 @@ class Client final : public Endpoint {
 
   Context& context_;
   Ledger& ledger_;
+  const Rows& rows_;
   std::uint64_t number_;
   ClientOptions options_;
   Plug plug_;
@@ -154,11 +174,14 @@ class Client final : public Endpoint {
   bool dying_ = false;  // its session is lost: the next answer is the end
   bool confused_ = false;
   bool settings_unclear_ = false;
+  bool others_seen_ = false;  // in this transaction, what may be different the next time
+  std::optional<SessionModel> failed_instead_;  // 08007, and the transaction is there all the same
   bool chained_ = false;   // the open transaction began in a request with a COMMIT in it
   bool in_block_ = false;  // as of the last ReadyForQuery
   std::deque<Request> requests_;
-  std::set<std::uint64_t> open_writes_;   // of the transaction, and of what is on its way
-  std::vector<std::uint64_t> committed_;  // by commits of the present request
+  std::set<std::uint64_t> open_writes_;           // of the transaction, and of what is on its way
+  std::vector<std::uint64_t> committed_;          // by commits of the present request
+  std::map<std::uint64_t, std::uint64_t> views_;  // that they were committed with
   std::size_t requests_left_;
   std::uint64_t last_row_ = 0;
   // What the script counts on when it writes the next request.

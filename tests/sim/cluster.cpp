@@ -128,6 +128,9 @@ void Cluster::begin_promotion() {
   for (const auto& process : processes_) {
     if (!process->gone()) process->crash();
   }
+  if (!forgetful_ || !context_->random.chance(50)) return;
+  context_->note([] { return std::string("  and the last transaction is not on it"); });
+  database_.forget_last();
 }
 
 void Cluster::collect(std::vector<ServerProcess*>& processes) {

@@ -65,6 +65,7 @@ struct Context {
   Trace trace;
   Broken broken;
   bool long_schedules = false;
+  bool was_read_only = false;      // what has passed once may be refused the next time
   std::uint64_t broken_times = 0;  // how often the defect has shown itself
 
   bool is_broken(Broken which) const { return broken == which; }

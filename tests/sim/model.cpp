@@ -66,6 +66,9 @@ Answer SessionModel::run(const Statement& statement, bool alone) {
       writes_.push_back(statement.number);
       doomed_ = doomed_ || statement.op == Op::insert_doomed;
       return done("INSERT 0 1");
+    case Op::insert_by_call:
+      writes_.push_back(statement.number);
+      return row(std::to_string(statement.number));
     case Op::select_echo:
     case Op::sleep:
       return row(std::to_string(statement.number));
@@ -218,6 +221,7 @@ Answer SessionModel::commit() {
     return error("23503");
   }
   committed_.insert(committed_.end(), writes_.begin(), writes_.end());
+  committed_view_ = view_;
   end();
   return done("COMMIT");
 }
@@ -254,7 +258,12 @@ void SessionModel::end() {
   savepoints_.clear();
   writes_.clear();
   doomed_ = lost_ = false;
+  view_ = 0;
   portal_.reset();
+}
+
+void SessionModel::saw(std::uint64_t number, std::string_view shown) {
+  view_ = (view_ ^ (number * 4 + shown.size())) * 0x100000001b3ULL + 1;
 }
 
 Answer SessionModel::parse(const std::string& name, std::string_view text) {

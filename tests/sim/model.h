@@ -28,9 +28,10 @@ enum class Op : std::uint8_t {
   release,
   rollback_to,
   insert,
-  insert_doomed,  // its transaction fails at COMMIT, like a deferred constraint
-  select_echo,    // a row with the number
-  select_row,     // whether a row with the number is there
+  insert_by_call,  // ... by a function, which has a row with the number
+  insert_doomed,   // its transaction fails at COMMIT, like a deferred constraint
+  select_echo,     // a row with the number
+  select_row,      // whether a row with the number is there
   fail,
   sleep,  // can be cancelled for a while
   set,
@@ -87,6 +88,10 @@ class Rows {
   Rows(const Rows&) = delete;
   Rows& operator=(const Rows&) = delete;
   virtual bool contains(std::uint64_t number) const = 0;
+  // A standby was promoted that did not have it, although it had been committed.
+  virtual bool forgot(std::uint64_t number) const = 0;
+  // What the transaction that wrote the row had read by then, see SessionModel::saw.
+  virtual std::uint64_t view(std::uint64_t number) const = 0;
 };
 
 class SessionModel {
@@ -130,6 +135,11 @@ class SessionModel {
   // The rows that commits have made durable since the last call.
   std::vector<std::uint64_t> take_committed();
   const std::vector<std::uint64_t>& pending() const { return writes_; }
+  // The transaction was shown this about a row. All that it was shown, in order, is its view: the
+  // one that is committed must be the one that the client has seen.
+  void saw(std::uint64_t number, std::string_view shown);
+  // ... of the transaction that was committed last.
+  std::uint64_t committed_view() const { return committed_view_; }
 
   std::string value(const std::string& name) const;
   // What outlives the transaction.
@@ -173,6 +183,8 @@ class SessionModel {
   std::vector<Savepoint> savepoints_;
   std::vector<std::uint64_t> writes_;
   std::vector<std::uint64_t> committed_;
+  std::uint64_t view_ = 0;
+  std::uint64_t committed_view_ = 0;
   bool doomed_ = false;
   bool lost_ = false;
   std::set<std::uint64_t> locks_;

@@ -41,6 +41,7 @@ class Script {
     request_.numbers.push_back(row);
     c_.my_rows_.push_back(row);
     const bool doomed = random_.chance(6);
+    if (!doomed && random_.chance(10)) return "select put(" + std::to_string(row) + ")";
     return (doomed ? "insert into doomed values (" : "insert into t values (") +
            std::to_string(row) + ")";
   }
@@ -163,6 +164,10 @@ class Script {
       case 13:
         return "select pg_sleep(" + number() + ")";
       case 14:
+        if (const std::uint64_t row = c_.ledger_.any(random_); row != 0) {
+          return "select id from t where id = " + std::to_string(row);
+        }
+        [[fallthrough]];
       case 15:
         if (!c_.my_rows_.empty()) {
           return "select id from t where id = " +
@@ -290,7 +295,7 @@ class Script {
         request_.numbers.push_back(parameter);
         c_.my_rows_.push_back(parameter);
       }
-    } else if (!parse && statement.op == Op::insert) {
+    } else if (!parse && (statement.op == Op::insert || statement.op == Op::insert_by_call)) {
       parse = true;  // never the same row twice
       query = "select 6";
       statement = read_statement(query);
@@ -398,7 +403,10 @@ void Client::act(bool winding_up) {
     bytes = script.next();
   }
   requests_.push_back(script.take());
-  const Request& request = requests_.back();
+  Request& request = requests_.back();
+  for (Piece& piece : request.pieces) {
+    if (piece.statement.op == Op::select_row) piece.there = rows_.contains(piece.statement.number);
+  }
   for (const std::uint64_t row : request.numbers) {
     ledger_.write(row);
     open_writes_.insert(row);

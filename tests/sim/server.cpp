@@ -92,7 +92,8 @@ bool ServerProcess::micro_step() {
       return take_message();
     case Stage::statement:
       stage_ = Stage::executing;
-      running_ = statements_.front().number;
+      // The row that is read may be anybody's.
+      running_ = statements_.front().op == Op::select_row ? 0 : statements_.front().number;
       return true;
     case Stage::executing:
       run_statement();
@@ -103,6 +104,7 @@ bool ServerProcess::micro_step() {
         s.op = Op::commit;
         return s;
       }();
+      if (trouble_at_commit()) return true;
       const Answer answer =
           then_ == Then::statement ? model_->run(commit_statement, alone_) : model_->finish();
       if (!answer.ok()) {
@@ -114,10 +116,7 @@ bool ServerProcess::micro_step() {
         }
         return true;
       }
-      for (const std::uint64_t number : model_->take_committed()) {
-        cluster_->database().add(number);
-        context_->note([&] { return "  row " + std::to_string(number) + " is durable"; });
-      }
+      make_durable(*model_);
       if (then_ == Then::statement) held_ = answer;
       stage_ = Stage::committed;
       return true;
@@ -273,6 +272,7 @@ void ServerProcess::run_statement() {
     commit(Then::statement);
     return;
   }
+  if (in_trouble(statement)) return;
   const bool refused =
       cluster_->habits(coordinator_).manners == Manners::gauss && statement.op == Op::discard_all;
   Answer answer;
@@ -294,6 +294,7 @@ void ServerProcess::run_statement() {
     send(bytes);
     return;
   }
+  if (statement.op == Op::select_row) model_->saw(statement.number, *answer.row);
   statements_.pop_front();
   complete(answer);
 }

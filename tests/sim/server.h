@@ -11,6 +11,7 @@
 #include <string>
 #include <string_view>
 #include <unordered_map>
+#include <unordered_set>
 #include <vector>
 
 #include "dwspool/wire/messages.h"
@@ -20,6 +21,7 @@
 
 #include "sim/model.h"
 #include "sim/network.h"
+#include "sim/trouble.h"
 
 namespace dwspool::sim {
 
@@ -29,14 +31,28 @@ class Cluster;
 class Database final : public Rows {
  public:
   bool contains(std::uint64_t number) const override { return count(number) > 0; }
+  bool forgot(std::uint64_t number) const override { return forgotten_.contains(number); }
+  std::uint64_t view(std::uint64_t number) const override {
+    const auto found = rows_.find(number);
+    return found == rows_.end() ? 0 : found->second.view;
+  }
   std::uint32_t count(std::uint64_t number) const {
     const auto found = rows_.find(number);
-    return found == rows_.end() ? 0 : found->second;
+    return found == rows_.end() ? 0 : found->second.count;
   }
-  void add(std::uint64_t number) { ++rows_[number]; }
+  // One transaction.
+  void commit(const std::vector<std::uint64_t>& numbers, std::uint64_t view);
+  // The last transaction was not on the standby that is the primary now.
+  void forget_last();
 
  private:
-  std::unordered_map<std::uint64_t, std::uint32_t> rows_;
+  struct Row {
+    std::uint32_t count = 0;
+    std::uint64_t view = 0;
+  };
+  std::unordered_map<std::uint64_t, Row> rows_;
+  std::unordered_set<std::uint64_t> forgotten_;
+  std::vector<std::uint64_t> last_;
 };
 
 enum class Manners : std::uint8_t { postgres, gauss };
@@ -97,6 +113,10 @@ class ServerProcess final : public Endpoint {
   bool on_startup();
   void on_password(std::string_view body);
   void send_welcome();
+  bool in_trouble(const Statement& statement);
+  bool trouble_at_commit();
+  void make_durable(SessionModel& model);
+  void say_trouble(Trouble trouble);
   bool on_message(char type, std::string_view body);
   void on_parse(std::string_view body);
   void on_bind(std::string_view body);
@@ -161,6 +181,18 @@ class Cluster {
   // A standby becomes the primary: all transactions are lost, and for a while nobody gets in.
   void begin_promotion();
   void end_promotion() { promoting_ = false; }
+  // Standbys do not always have all that was committed.
+  void set_forgetful() { forgetful_ = true; }
+  // The data nodes behind a coordinator are away until then. Trouble::refused comes with those that
+  // break in the middle of a statement or of a commit.
+  void begin_trouble(std::size_t coordinator, Trouble trouble, TimePoint until) {
+    coordinators_[coordinator].trouble = trouble;
+    coordinators_[coordinator].trouble_ends = until;
+  }
+  Trouble trouble(std::size_t coordinator) const {
+    const Coordinator& c = coordinators_[coordinator];
+    return context_->now < c.trouble_ends ? c.trouble : Trouble::none;
+  }
   bool promoting() const { return promoting_; }
   void refuse_logins(std::string sqlstate) { refusal_ = std::move(sqlstate); }
   const std::string& refusal() const { return refusal_; }
@@ -180,19 +212,26 @@ class Cluster {
   void cancel_hits(const ServerProcess& process) const {
     if (cancel_watch_) cancel_watch_(process);
   }
+  // Called with each row that is about to become durable.
+  void set_row_watch(std::function<void(std::uint64_t)> watch) { row_watch_ = std::move(watch); }
+  void make_durable(const std::vector<std::uint64_t>& numbers, std::uint64_t view);
 
  private:
   struct Coordinator {
     Habits habits;
     bool up = true;
+    Trouble trouble = Trouble::none;
+    TimePoint trouble_ends{};
   };
   Context* context_;
   Database database_;
   std::vector<Coordinator> coordinators_;
   std::vector<std::unique_ptr<ServerProcess>> processes_;
   std::function<void(const ServerProcess&)> cancel_watch_;
+  std::function<void(std::uint64_t)> row_watch_;
   std::string refusal_;
   bool promoting_ = false;
+  bool forgetful_ = false;
   int last_number_ = 0;
 };
 

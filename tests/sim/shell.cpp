@@ -19,6 +19,7 @@ Shell::Shell(Context& context, Network& network, Cluster& cluster, const ShellOp
       slots_(ledger_.account("pool", options.pool_size, options.reserve_size)),
       old_protocol_(cluster.size()) {
   for (std::size_t i = 0; i < cluster.size(); ++i) topology_.add_host(1, 0, context_.now);
+  spoil_replay();
   pool_.tick(context_.now);
   settle();
 }

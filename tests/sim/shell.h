@@ -72,6 +72,8 @@ class Front final : public Endpoint {
   const session::ReplayedSession* session() const { return session_.get(); }
   Back* backend() const { return backend_; }
   bool waiting() const { return waiting_; }
+  // Since when something that has failed is being made good; `never` when nothing is.
+  TimePoint replay_began() const { return replay_began_; }
   TimePoint wait_started() const { return wait_started_; }
   TimePoint linger_ends() const { return linger_ends_; }
   TimePoint deadline() const {
@@ -93,6 +95,8 @@ class Front final : public Endpoint {
   bool finish();
   void give_back(bool abandoned);
   bool said_goodbye() const;
+  void watch_replay();
+  void run_what_was_told();
   void stop_waiting();
   void adopt_pid();
 
@@ -111,6 +115,8 @@ class Front final : public Endpoint {
   bool waiting_ = false;
   bool input_ended_ = false;
   TimePoint wait_started_;
+  TimePoint replay_began_ = never;
+  std::string heard_;  // for Broken::replay_what_was_told
   TimePoint linger_ends_ = never;
 };
 
@@ -267,6 +273,7 @@ class Shell {
   friend class Back;
   friend class CancelConn;
 
+  void spoil_replay();
   void settle();
   void do_actions();
   void fail_waiters(const wire::ErrorReport& report);

@@ -28,6 +28,7 @@ void Front::on_bytes(std::string_view bytes) {
   if (!lingering_) {
     const std::string whole = std::string(in_.view()) + std::string(bytes);
     std::string_view view = whole;
+    if (shell.context_.is_broken(Broken::replay_what_was_told)) heard_ = whole;
     if (process(view) && shell.find_client(id) == this) in_.assign(view);
   }
   shell.settle();
@@ -249,6 +250,7 @@ bool Front::flush() {
     });
     client_lost = !plug_.send(shell_.context_, bytes);
   }
+  watch_replay();
   answered_ += out.queries;
   out.clear();
   if (client_lost) {

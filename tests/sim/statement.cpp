@@ -75,6 +75,7 @@ Statement read_select(const Words& w) {
   const std::string& what = w.at(1);
   if (what == "id") return numbered(Op::select_row, w.words.back());
   if (what == "fail") return numbered(Op::fail, w.at(2));
+  if (what == "put") return numbered(Op::insert_by_call, w.at(2));
   if (what == "pg_sleep") return numbered(Op::sleep, w.at(2));
   if (what == "pg_advisory_lock") return numbered(Op::lock, w.at(2));
   if (what == "pg_advisory_unlock") return numbered(Op::unlock, w.at(2));
@@ -146,6 +147,7 @@ bool has_rows(const Statement& statement) {
     case Op::select_echo:
     case Op::select_row:
     case Op::fail:
+    case Op::insert_by_call:
     case Op::sleep:
     case Op::show:
     case Op::execute:

@@ -32,6 +32,7 @@ World::World(Context& context)
   configure();
   shell_ = std::make_unique<Shell>(context_, network_, cluster_, shell_options_);
   shell_->set_lend_watch([this](const Back& back) { watch_lend(back); });
+  cluster_.set_row_watch([this](std::uint64_t row) { watch_row(row); });
   cluster_.set_cancel_watch([this](const ServerProcess& p) { watch_cancel(p); });
 }
 
@@ -41,7 +42,7 @@ void World::configure() {
   Random& random = context_.random;
   const auto seconds = [](std::size_t n) { return Duration(std::chrono::seconds(n)); };
   const bool calm = random.chance(15);
-  const bool gauss = random.chance(30);
+  const bool gauss = random.chance(50);
   const std::size_t method = random.below(10);
   for (std::size_t i = 0; i < cluster_.size(); ++i) {
     Habits& habits = cluster_.habits(i);
@@ -82,6 +83,9 @@ void World::configure() {
   replay.deadline = seconds(random.between(1, 20));
   replay.attempts = static_cast<std::uint32_t>(random.between(1, 5));
   replay.hold_bytes = random.chance(50) ? 64 : 65536;
+  replay.needs_primary = random.chance(50);
+  client_options_.transactions_replayed = replay.level >= ReplayLevel::transaction;
+  if (random.chance(20)) cluster_.set_forgetful();
   weights_.cancels = random.chance(40) ? 100 : 0;
   weights_.clock = random.chance(50) ? 150 : 20;
   weights_.faults =
@@ -198,6 +202,7 @@ std::string World::name(const Stream& stream) const {
 void World::fault() {
   Random& random = context_.random;
   const std::size_t which = random.below(100);
+  if (client_options_.gauss && random.chance(35)) begin_trouble();
   if (which < 45) {
     if (network_.wires().empty()) return;
     Wire& wire = *network_.wires()[random.below(network_.wires().size())];
@@ -221,6 +226,10 @@ void World::fault() {
   } else if (which < 80) {
     context_.note([] { return std::string("a standby is promoted"); });
     cluster_.begin_promotion();
+    // Behind coordinators, the data nodes change places as well.
+    if (random.chance(50)) begin_trouble();
+  } else if (which < 86) {
+    begin_trouble();
   } else if (which < 95) {
     if (clients_.empty()) return;
     clients_[random.below(clients_.size())]->vanish();
@@ -234,6 +243,27 @@ void World::fault() {
     if (random.chance(30)) cluster_.restart(i);
   }
   if (which >= 80) cluster_.end_promotion();
+}
+
+// The nodes behind one coordinator, or all of them, do not do their work for a while.
+void World::begin_trouble() {
+  Random& random = context_.random;
+  const bool all = random.chance(50);
+  const std::size_t one = random.below(cluster_.size());
+  const TimePoint until =
+      context_.now + std::chrono::milliseconds(random.chance(50) ? random.between(20, 800)
+                                                                 : random.between(800, 15000));
+  for (std::size_t i = 0; i < cluster_.size(); ++i) {
+    if (!all && i != one) continue;
+    const bool gauss = cluster_.habits(i).manners == Manners::gauss;
+    const Trouble trouble = gauss && random.chance(85) ? Trouble::refused : Trouble::read_only;
+    context_.note([&] {
+      return std::string("the nodes behind coordinator ") + std::to_string(i) +
+             (trouble == Trouble::refused ? " are away" : " are read-only");
+    });
+    if (trouble == Trouble::read_only) context_.was_read_only = true;
+    cluster_.begin_trouble(i, trouble, until);
+  }
 }
 
 void World::send_cancel() {
@@ -276,7 +306,10 @@ void World::wind_up() {
   winding_up_ = true;
   cluster_.end_promotion();
   cluster_.refuse_logins({});
-  for (std::size_t i = 0; i < cluster_.size(); ++i) cluster_.restart(i);
+  for (std::size_t i = 0; i < cluster_.size(); ++i) {
+    cluster_.restart(i);
+    cluster_.begin_trouble(i, Trouble::none, {});
+  }
   int silence = 0;
   for (std::uint64_t i = 0; i < longest_wind_up; ++i) {
     ++steps_;

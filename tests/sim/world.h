@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -57,6 +58,9 @@ class World {
   void sweep();
   void watch_lend(const Back& back);
   void watch_cancel(const ServerProcess& process);
+  void watch_row(std::uint64_t row);
+  void begin_trouble();
+  void check_order();
   void check_waits();
   void check_end();
   std::string name(const Stream& stream) const;
@@ -73,6 +77,7 @@ class World {
   struct Canceller;
   std::vector<std::unique_ptr<Canceller>> cancellers_;
   Weights weights_;
+  std::map<std::uint64_t, std::vector<std::uint64_t>> durable_;  // rows, by client, in order
   std::size_t clients_left_ = 0;
   std::uint64_t last_client_ = 0;
   std::uint64_t steps_ = 0;

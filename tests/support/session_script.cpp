@@ -57,16 +57,18 @@ std::string summary(std::string_view bytes, bool from_backend) {
   return text;
 }
 
-SessionScript::SessionScript(PoolMode mode, session::SettingSet startup, Dialect dialect)
-    : context_{{mode, true, 200, std::size_t{1} << 20U},
+SessionScript::SessionScript(PoolMode mode, session::SettingSet startup, Dialect dialect,
+                             std::optional<retry::ReplayOptions> replay)
+    : context_{{mode, mode != PoolMode::statement, 200, std::size_t{1} << 20U, nullptr},
                statements_,
                settings_,
                reported_,
                welcome_},
       dialect_(dialect) {
   own_backend_ = std::make_unique<session::Backend>(make_backend());
-  session_ = std::make_unique<session::Session>(context_, 7, settings_.intern(std::move(startup)),
-                                                wire::KeyData{42, "abcd"});
+  if (replay) replay_ = std::make_unique<session::ReplayContext>(*replay, retry::ErrorTable());
+  session_ = std::make_unique<session::ReplayedSession>(
+      context_, replay_.get(), 7, settings_.intern(std::move(startup)), wire::KeyData{42, "abcd"});
 }
 
 session::Backend SessionScript::make_backend() {
@@ -90,6 +92,12 @@ std::size_t SessionScript::piece(std::size_t left) {
 }
 
 void SessionScript::take() {
+  queries += out_.queries;
+  transactions += out_.transactions;
+  errors += out_.errors;
+  for (const session::ReplayNote& note : out_.replays) notes.push_back(note);
+  if (out_.sample) sample = out_.sample;
+  if (out_.unprotected != retry::Refusal::none) unprotected = out_.unprotected;
   to_client_ += out_.to_client.flatten();
   to_server_ += out_.to_server.flatten();
   out_.clear();
@@ -101,7 +109,7 @@ SessionScript& SessionScript::client(std::string_view bytes) {
     unread += bytes.substr(0, size);
     bytes.remove_prefix(size);
     std::string_view view = unread;
-    if (next_ != session::Next::close) next_ = session_->on_client(view, out_);
+    if (next_ != session::Next::close) next_ = session_->on_client(view, out_, now_);
     take();
     unread.erase(0, unread.size() - view.size());
     if (next_ == session::Next::need_backend) {
@@ -118,7 +126,7 @@ SessionScript& SessionScript::server(std::string_view bytes) {
     server_unread_ += bytes.substr(0, size);
     bytes.remove_prefix(size);
     std::string_view view = server_unread_;
-    next_ = session_->on_server(view, out_);
+    next_ = session_->on_server(view, out_, now_);
     take();
     server_unread_.erase(0, server_unread_.size() - view.size());
     if (next_ != session::Next::need_input) {
@@ -131,7 +139,7 @@ SessionScript& SessionScript::server(std::string_view bytes) {
 
 SessionScript& SessionScript::grant(session::Backend& backend) {
   backend_ = &backend;
-  next_ = session_->on_granted(backend, out_);
+  next_ = session_->on_granted(backend, out_, now_);
   take();
   if (next_ == session::Next::need_input && !unread.empty()) client("");
   return next_ == session::Next::need_input ? go_on() : *this;
@@ -139,7 +147,7 @@ SessionScript& SessionScript::grant(session::Backend& backend) {
 
 SessionScript& SessionScript::go_on() {
   std::string_view view = unread;
-  next_ = session_->on_client(view, out_);
+  next_ = session_->on_client(view, out_, now_);
   take();
   unread.erase(0, unread.size() - view.size());
   return *this;
@@ -150,7 +158,7 @@ SessionScript& SessionScript::grant() {
 }
 
 SessionScript& SessionScript::lose_backend(std::string_view cause) {
-  next_ = session_->on_backend_lost(cause, out_);
+  next_ = session_->on_backend_lost(cause, out_, now_);
   take();
   server_unread_.clear();
   return next_ == session::Next::need_input ? go_on() : *this;
@@ -160,15 +168,23 @@ SessionScript& SessionScript::acquire_fails(std::string_view sqlstate) {
   wire::ErrorReport report;
   report.sqlstate = sqlstate;
   report.message = "none to be had";
-  next_ = session_->on_acquire_failed(report, out_);
+  next_ = session_->on_acquire_failed(report, out_, now_);
   take();
   return next_ == session::Next::need_input ? go_on() : *this;
 }
 
 SessionScript& SessionScript::cancel_while_waiting() {
-  next_ = session_->on_cancel_while_waiting(out_);
+  next_ = session_->on_cancel_while_waiting(out_, now_);
   take();
   return go_on();
+}
+
+SessionScript& SessionScript::wait(Duration time) {
+  now_ += time;
+  if (session_->deadline() > now_) return *this;
+  next_ = session_->on_timer(out_, now_);
+  take();
+  return next_ == session::Next::need_input ? go_on() : *this;
 }
 
 SessionScript& SessionScript::drain() {

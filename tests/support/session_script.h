@@ -3,15 +3,18 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
+#include <vector>
 
 #include <doctest/doctest.h>
 
 #include "dwspool/wire/messages.h"
 #include "dwspool/wire/writer.h"
 
-#include "dwspool/session/session.h"
+#include "dwspool/session/replayed_session.h"
 
 namespace dwspool::testing {
 
@@ -105,11 +108,21 @@ inline std::string copy_in() {
 // "Z:I", "E:08006", "C:SELECT 1", "Q:select 1", "S:TimeZone=UTC".
 std::string summary(std::string_view bytes, bool from_backend);
 
-// One client's session and the backends it is given.
+// One client's session and the backends it is given. Without `replay` nothing is kept of it, as if
+// it were a bare Session.
 class SessionScript {
  public:
   explicit SessionScript(PoolMode mode = PoolMode::automatic, session::SettingSet startup = {},
-                         Dialect dialect = Dialect::postgres);
+                         Dialect dialect = Dialect::postgres,
+                         std::optional<retry::ReplayOptions> replay = {});
+
+  // The tally of all steps.
+  std::uint32_t queries = 0;
+  std::uint32_t transactions = 0;
+  std::uint32_t errors = 0;
+  std::vector<session::ReplayNote> notes;
+  std::optional<retry::Refusal> sample;
+  retry::Refusal unprotected = retry::Refusal::none;
 
   // What stands at the front of the client's input that the session left there.
   std::string unread;
@@ -123,6 +136,7 @@ class SessionScript {
   SessionScript& acquire_fails(std::string_view sqlstate);
   SessionScript& cancel_while_waiting();
   SessionScript& drain();
+  SessionScript& wait(Duration time);  // and do what is due then
   // What the shell does behind a release: input, as far as there is any.
   SessionScript& go_on();
 
@@ -138,7 +152,9 @@ class SessionScript {
   // How input is cut: 0 whole, 1 byte by byte, else by a generator with this seed.
   void cut(unsigned seed) { cut_ = seed; }
 
-  session::Session& session() { return *session_; }
+  session::ReplayedSession& session() { return *session_; }
+  session::ReplayContext& replay() { return *replay_; }
+  TimePoint now() const { return now_; }
   session::Backend& backend() { return *backend_; }
   session::Backend make_backend();
   std::string raw_to_server() const { return last_server_; }
@@ -157,7 +173,9 @@ class SessionScript {
   session::Output out_;
   std::unique_ptr<session::Backend> own_backend_;
   session::Backend* backend_ = nullptr;
-  std::unique_ptr<session::Session> session_;
+  std::unique_ptr<session::ReplayContext> replay_;
+  std::unique_ptr<session::ReplayedSession> session_;
+  TimePoint now_{std::chrono::hours(1)};
   Dialect dialect_;
   session::Next next_ = session::Next::need_input;
   std::string to_client_;

@@ -10,6 +10,7 @@ namespace dwspool {
 enum class PoolMode : std::uint8_t {
   session,      // when the client leaves
   transaction,  // when the transaction ends; session state is the application's problem
+  statement,    // when the statement ends; transaction blocks are refused
   automatic,    // when the transaction ends and nothing binds the session to its backend
 };
 
@@ -19,6 +20,8 @@ constexpr std::string_view to_string(PoolMode mode) {
       return "session";
     case PoolMode::transaction:
       return "transaction";
+    case PoolMode::statement:
+      return "statement";
     case PoolMode::automatic:
       return "auto";
   }

@@ -46,6 +46,7 @@ class Leadership {
   void add_host() { hosts_.emplace_back(); }
   // Nothing is to be expected of it any more, and nobody waits for its word.
   void remove_host(HostId host);
+  void restore_host(HostId host) { hosts_[host].removed = false; }
 
   // What a probe that was begun at `begun` has found out.
   void on_answer(HostId host, const Sighting& sighting, TimePoint begun, TimePoint now);

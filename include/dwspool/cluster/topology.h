@@ -43,6 +43,7 @@ struct Options {
   Duration max_standby_lag{};                     // 0: any
   Duration warm_up{};                             // 0: none
   std::uint32_t connect_rate = 0;                 // new connections per second and host; 0: any
+  std::uint32_t max_connections = 0;              // per host, over all targets; 0: any number
 };
 
 enum class Role : std::uint8_t { unknown, primary, standby };
@@ -83,9 +84,13 @@ class Topology {
 
   // --- Hosts; an id is never used again ---
   HostId add_host(double weight, std::uint32_t priority, TimePoint now);
+  // One that was not configured but heard of: it serves nobody until it has answered a probe.
+  HostId add_host_on_trial(TimePoint now);
   // Nothing new goes there; what is there finishes.
   void remove_host(HostId host);
   std::size_t size() const { return hosts_.size(); }
+  // It is there again; on trial, too.
+  void restore_host(HostId host, TimePoint now);
   bool is_removed(HostId host) const { return hosts_[host].removed; }
 
   // --- Connections ---
@@ -104,8 +109,8 @@ class Topology {
 
   // --- Probes ---
   // `fresh`: the probe has logged in anew.
-  void on_probe_answer(HostId host, const ProbeAnswer& answer, bool fresh, TimePoint now);
-  void on_probe_failed(HostId host, Trouble trouble, TimePoint now);
+  void on_probe_answer(HostId id, const ProbeAnswer& answer, bool fresh, TimePoint now);
+  void on_probe_failed(HostId id, Trouble trouble, TimePoint now);
   // No probe can log in, and it is not the hosts' fault: roles cannot be known.
   void set_blind(bool blind);
   // Once it is known what kind of cluster it is.
@@ -146,6 +151,7 @@ class Topology {
   enum class Health : std::uint8_t { unknown, up, down };
   struct Host {
     bool removed = false;
+    bool on_trial = false;
     double weight = 1;
     std::uint32_t priority = 0;
     Health health = Health::unknown;

@@ -89,6 +89,14 @@ struct Refusal {
   friend bool operator==(const Refusal&, const Refusal&) = default;
 };
 
+// Coordinators that are found in pgxc_node.
+struct Discovery {
+  bool enabled = false;
+  Duration interval = std::chrono::seconds{30};
+  // Where a coordinator can be reached, by the address that pgxc_node has for it.
+  std::vector<std::pair<Coordinator, Coordinator>> address_map;
+};
+
 struct Cluster {
   std::string name;
   std::vector<Coordinator> coordinators;                // not empty
@@ -100,8 +108,11 @@ struct Cluster {
   Balance balance = Balance::least_connections;
   Duration warm_up = std::chrono::seconds{5};           // 0: none
   std::optional<std::uint32_t> connect_rate;            // per second and host; 0: any
+  std::uint32_t max_connections = 0;                    // of all pools; 0: any number
+  std::uint32_t max_host_connections = 0;               // the same for each host
   Duration max_standby_lag = std::chrono::seconds{10};  // 0: any
   Probing probing;
+  Discovery discovery;
   std::vector<Refusal> refusals;  // replay.refusals
   // From `conninfo:`; used by databases and users that name none of their own.
   std::string database;
@@ -123,6 +134,7 @@ struct PoolOptions {
   std::optional<Duration> server_lifetime;
   std::optional<bool> defer_begin;
   std::optional<std::uint32_t> max_prepared_statements;
+  std::optional<std::vector<std::string>> pin_on;  // in lower case, sorted
   std::optional<ReplayLevel> replay;
   std::optional<Duration> replay_deadline;
   std::optional<std::uint32_t> replay_attempts;
@@ -142,6 +154,7 @@ struct PoolSettings {
   Duration server_lifetime = std::chrono::hours{1};        // 0: no limit
   bool defer_begin = true;
   std::uint32_t max_prepared_statements = 200;
+  std::vector<std::string> pin_on;  // functions that bind a session, in pool_mode auto
   ReplayLevel replay = ReplayLevel::transaction;
   Duration replay_deadline{};  // 0: 60 s, or 150 s in front of DWS
   std::uint32_t replay_attempts = 5;
@@ -154,7 +167,9 @@ struct Database {
   std::string backend_database;  // empty: the name that the client asked for
   std::string backend_user;      // not empty: all clients of this database log in as it
   std::optional<Secret> backend_password;
-  std::optional<Target> target;  // else read_write
+  std::optional<Target> target;       // else read_write
+  std::uint32_t max_connections = 0;  // of all its pools; 0: any number
+  std::uint32_t max_clients = 0;      // 0: any number
   PoolOptions pool;
 };
 
@@ -167,6 +182,8 @@ struct User {
   auth::UserSecret secret;                 // what the client must prove to know
   std::string backend_user;                // empty: the client's own name
   std::optional<Secret> backend_password;  // else a plain `secret`, else the cluster's
+  std::uint32_t max_connections = 0;       // of all its pools; 0: any number
+  std::uint32_t max_clients = 0;           // 0: any number
   PoolOptions pool;
 };
 

@@ -19,6 +19,15 @@
 
 namespace dwspool::metrics {
 
+// What failed, what became of it and why it was not run again: the indices and names are those of
+// module retry, 0 of the first and the last of these is "none".
+inline constexpr std::size_t replay_failures = 7;
+inline constexpr std::size_t replay_results = 11;
+inline constexpr std::size_t replay_reasons = 15;
+std::string_view replay_failure_name(std::size_t index);
+std::string_view replay_result_name(std::size_t index);
+std::string_view replay_reason_name(std::size_t index);
+
 // One pool (database and user) on one worker.
 struct PoolBlock {
   Counter queries;
@@ -33,6 +42,10 @@ struct PoolBlock {
   DurationHistogram query_seconds;
   DurationHistogram transaction_seconds;  // from the first statement to the end
   DurationHistogram wait_seconds;         // for a backend; only waits, no immediate grants
+  DurationHistogram replay_seconds;       // from the failure to the answer, whatever that was
+  Gauge replay_log_bytes;
+  // Transactions that were looked at before anything had failed; 0: it would have been masked.
+  std::array<Counter, replay_reasons> replay_samples;
   Gauge clients_idle;
   Gauge clients_active;  // with a backend
   Gauge clients_waiting;
@@ -77,7 +90,7 @@ enum class OpenFailure : std::uint8_t {
 std::string_view to_string(OpenFailure failure);
 
 // Reasons that bind a session to its backend; the names are those of the label.
-inline constexpr std::size_t pin_reasons = 10;
+inline constexpr std::size_t pin_reasons = 11;
 std::string_view pin_reason_name(std::size_t index);
 
 // One worker.
@@ -95,6 +108,9 @@ struct WorkerBlock {
   DurationHistogram login_seconds;         // of clients: from accept to ready
   DurationHistogram backend_open_seconds;  // connect and log-in to a coordinator
   std::array<Counter, pin_reasons> pins;
+  std::array<std::array<Counter, replay_results>, replay_failures> replays;
+  std::array<Counter, replay_reasons> replay_refusals;     // when something had failed
+  std::array<Counter, replay_reasons> replay_unprotected;  // when the log was given up
   // ErrorResponses sent to clients, by SQLSTATE class ("08", "22", ...): 36 x 36 possible ones.
   std::array<Counter, 1296> errors;
   Gauge heartbeat;  // monotonic seconds: when the loop last turned

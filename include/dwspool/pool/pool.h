@@ -94,6 +94,14 @@ class Pool {
   void on_slot_denied();
   // Places have come free elsewhere: ask again if need be.
   void on_slots_available(TimePoint now);
+  // Whether a place that is offered would be used: on_slot() takes it.
+  bool wants_slot(TimePoint now) const {
+    return !shut_down_ && !held_ && !slot_requested_ && now >= not_before_ &&
+           (lacks_backends() || size() < options_.min_size);
+  }
+  // Another pool needs a place more: closes the backend that has been idle for longest, if there
+  // is one.
+  void yield_idle();
   // Another worker waits: give it an idle backend if there is one to spare.
   void surrender_idle(TimePoint now);
 

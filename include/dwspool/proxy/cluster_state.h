@@ -77,9 +77,12 @@ class ClusterState {
   bool is_probed() const { return probed_; }
 
   // --- Connections, from any worker ---
-  cluster::Choice choose(Target target, const std::vector<cluster::HostId>& tried, TimePoint now,
-                         double random);
-  void on_connecting(cluster::HostId host, Target target, TimePoint now);
+  // The host for one connection, which is counted as being made from then on; if there is none,
+  // `retry_at` says when there may be.
+  std::optional<cluster::HostId> begin_connection(Target target,
+                                                  const std::vector<cluster::HostId>& tried,
+                                                  TimePoint now, double random,
+                                                  TimePoint& retry_at);
   void on_opened(cluster::HostId host, TimePoint now);
   void on_open_failed(cluster::HostId host, Target target, cluster::Trouble trouble, TimePoint now,
                       double jitter);
@@ -105,6 +108,13 @@ class ClusterState {
   void on_probe_failed(cluster::HostId host, cluster::Trouble trouble, const std::string& why,
                        TimePoint now);
   void set_blind(bool blind);
+  // The coordinators as pgxc_node lists them, translated. New ones are added, those that were
+  // listed before and are not any more are taken out.
+  void on_listed(const std::vector<config::Coordinator>& listed, TimePoint now);
+  // It was taken out.
+  bool is_out(cluster::HostId host) const;
+  // One that answers probes.
+  std::optional<cluster::HostId> any_up() const;
   // The accounts that were offered, the first one first.
   std::vector<Account> offers() const;
 
@@ -116,11 +126,13 @@ class ClusterState {
     std::array<std::atomic<std::uint32_t>, target_count> to_shed{};
     std::atomic<bool> wants_protocol_3_0{false};
     std::shared_ptr<metrics::CoordinatorBlock> metrics;
-    std::string last_trouble;  // under the lock
+    std::string last_trouble;  // under the lock, like the next one
+    bool listed = false;
   };
   class Update;
 
   void add_host(const config::Coordinator& coordinator, TimePoint now);
+  std::unique_ptr<HostSlot> make_slot(const config::Coordinator& coordinator) const;
   bool publish();
   void log_events(const std::vector<cluster::Event>& events);
 

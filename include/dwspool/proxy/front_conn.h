@@ -86,6 +86,7 @@ class FrontConn final : public net::Socket::Handler {
   std::variant<auth::ClientMethod, wire::ErrorReport> admission() const;
   void note_tls_failure(const net::IoResult& result);
   bool check_login();
+  bool count_client(const std::string& database, wire::ErrorReport& report);
   bool start_session();
   void adopt_pid();
   bool run(session::Next next, std::string_view& in);
@@ -93,7 +94,8 @@ class FrontConn final : public net::Socket::Handler {
   void go_on(session::Next next);
   void stop_waiting();
   void watch_deadline();
-  void report_replays();
+  void tally_replays();
+  void report(const session::ReplayNote& note);
   bool flush();
   bool send_to_client();
   bool finish();
@@ -124,8 +126,10 @@ class FrontConn final : public net::Socket::Handler {
   std::string delayed_;  // a refusal that waits
   ByteQueue in_;
   ByteQueue out_;
-  bool counted_ = false;      // in Hub::clients
-  bool lingering_ = false;    // the last word is said: reads to the end, so that it arrives
+  std::vector<std::string> counted_as_;  // by the limits of its database and user
+  bool counted_ = false;                 // in Hub::clients
+  bool lingering_ = false;  // the last word is said: reads to the end, so that it arrives
+  bool pin_logged_ = false;
   bool waiting_ = false;      // in the pool's queue
   bool input_ended_ = false;  // all is here, a Terminate at its end; it waits for its turn
   TimePoint wait_started_;

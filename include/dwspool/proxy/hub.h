@@ -22,6 +22,7 @@
 
 #include "dwspool/proxy/cancel_registry.h"
 #include "dwspool/proxy/cluster_state.h"
+#include "dwspool/proxy/quotas.h"
 #include "dwspool/proxy/slot_ledger.h"
 #include "dwspool/proxy/tls_store.h"
 
@@ -92,6 +93,8 @@ struct Hub {
   TlsStore tls;
   Failures failures;  // of clients' log-ins
   SlotLedger slots;
+  Quotas quotas;
+  ClientCounts client_counts;                           // by database and user
   std::vector<std::unique_ptr<ClusterState>> clusters;  // in the order of the configuration
   CancelRegistry cancels;
   Credentials credentials;

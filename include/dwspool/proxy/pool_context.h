@@ -6,6 +6,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "dwspool/base/secret.h"
 
@@ -16,6 +17,7 @@
 #include "dwspool/session/replayed_session.h"
 
 #include "dwspool/proxy/cluster_state.h"
+#include "dwspool/proxy/quotas.h"
 #include "dwspool/proxy/slot_ledger.h"
 
 namespace dwspool::proxy {
@@ -29,6 +31,7 @@ struct Route {
   std::optional<Secret> password;
   Target target = Target::read_write;
   config::PoolSettings settings;
+  std::vector<QuotaRule> quotas;  // that it shares with other pools
   // The lock-out guard's name for this user on this cluster, its password included.
   std::string account;
   // Names the pool. Clients with the same key share backends: same database, same account, and
@@ -53,6 +56,7 @@ struct PoolContext {
   session::SessionContext sessions;
   session::ReplayContext replay;
   std::shared_ptr<SlotAccount> slots;
+  Quotas::MemberPtr quota;  // null: none
   std::shared_ptr<metrics::PoolBlock> metrics;
   ClusterState* cluster = nullptr;
   // Why the last backend could not be opened; for the DETAIL of those who wait in vain.
@@ -74,6 +78,7 @@ struct PoolContext {
     std::int64_t clients_active = 0;
     std::int64_t clients_waiting = 0;
     std::int64_t oldest_wait_since = 0;
+    std::int64_t replay_log_bytes = 0;
   };
   Shown shown_;
 };

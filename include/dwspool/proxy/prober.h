@@ -38,6 +38,8 @@ class Prober {
   void begin(cluster::HostId host);
   void ask(cluster::HostId host);
   void on_answer(cluster::HostId host, const SideSession::Answer& answer);
+  void discover();
+  void on_nodes(const SideSession::Answer& answer);
   void on_no_admission(cluster::HostId host, const SideSession::Answer& answer);
 
   Hub& hub_;
@@ -48,6 +50,9 @@ class Prober {
   std::optional<Account> account_;
   std::vector<std::string> refused_;  // names of accounts, with their databases
   bool blind_ = false;
+  // Looking up coordinators:
+  std::unique_ptr<SideSession> lookup_;
+  TimePoint next_lookup_;
 };
 
 }  // namespace dwspool::proxy

@@ -124,6 +124,10 @@ class Worker {
   void open_backend(PoolContext& pool, pool::Slot slot);
   void request_slot(PoolContext& pool, bool reserve);
   void free_slot(PoolContext& pool);
+  // A place under the limits that the pool shares with others.
+  bool take_quota(PoolContext& pool);
+  void give_back_quota(const Quotas::MemberPtr& quota);
+  void inherit(const Quotas::MemberPtr& quota);
   void surrender(PoolContext& pool, BackendId id);
   bool adopt(const std::string& key, BackendTransfer& transfer);
   // To the workers that were refused a place of this pool: ask again.

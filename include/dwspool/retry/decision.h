@@ -35,6 +35,7 @@ enum class Refusal : std::uint8_t {
   none,
   level,       // the level does not go so far
   asked,       // /*+ noreplay */
+  told,        // the client was told an error that would not come again
   external,    // effects outside of the database
   commit,      // a COMMIT, or a write that commits by itself
   multi,       // several statements in one request, the first of them done
@@ -45,8 +46,26 @@ enum class Refusal : std::uint8_t {
   pipelined,  // requests were sent behind the end of a transaction before that was answered
   copy,       // COPY FROM STDIN by the extended protocol
   forwarded,  // half of a large message has gone to the client
+  pinned,     // the session is bound to its backend: nothing is kept
+  unproven,   // a read, if the functions in it only read; nobody knows
 };
 std::string_view to_string(Refusal refusal);
+
+// What became of a failure.
+enum class ReplayResult : std::uint8_t {
+  masked,         // the client saw nothing but the time
+  refused,        // it was not tried, see Refusal
+  mismatch,       // other results than the client had seen
+  deadline,       // the cluster did not recover in time
+  attempts,       // lost too often
+  canceled,       // by the client
+  not_read,       // it was only to be tried if it only reads
+  no_backend,     // the pool had none to give
+  lost_again,     // lost once more, with an outcome that nobody knows
+  refused_again,  // refused once more, in a way that is not to be repeated
+  in_doubt,       // failed once more, and may have committed
+};
+std::string_view to_string(ReplayResult result);
 
 struct LoggedUnit {
   std::vector<StatementFacts> statements;
@@ -61,6 +80,7 @@ struct Situation {
   std::size_t answered = 0;   // units of the log that the client knows the results of
   std::size_t completed = 0;  // statements of the unit behind these that were done
   bool asked_not_to = false;
+  bool failure_told = false;  // of a unit of the log, an error that would not come again
 };
 
 struct Decision {

@@ -21,6 +21,9 @@ struct LostWork {
   bool sent = false;                // any byte of the request went to the server
   bool in_transaction = false;      // an explicit transaction was open when it was sent
   bool may_have_committed = false;  // COMMIT, a multi-statement text with one in it, ...
+  // No transaction of the client's is open, and still nothing of it can have lasted: a BEGIN, or
+  // what dwspool runs in a READ ONLY transaction.
+  bool commits_nothing = false;
 };
 Outcome judge(const LostWork& work);
 

@@ -24,6 +24,8 @@ struct LogPiece {
 };
 // The first piece of `log`, which is not empty. Only the last message of a log may be incomplete.
 LogPiece first_piece(std::string_view log);
+// How many bytes of the last message of a piece are not there yet.
+std::size_t missing_at_end(std::string_view piece);
 
 // The texts that one unit runs, in order.
 struct UnitTexts {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -16,10 +17,9 @@ namespace dwspool::session {
 // A failure that was made good, or not: for a log line and the metrics.
 struct ReplayNote {
   retry::Failure failure = retry::Failure::in_doubt;
-  // "masked": the client saw nothing but the time. "refused": it was not tried, see `why`.
-  // Else what it came to: "mismatch", "deadline", "attempts", "canceled", "not_read", "no_backend".
-  std::string_view result;
-  retry::Refusal why = retry::Refusal::none;
+  retry::ReplayResult result = retry::ReplayResult::masked;
+  retry::Refusal why = retry::Refusal::none;  // result: refused
+  std::uint64_t statement = 0;                // sql::fingerprint of what failed; 0: none is known
   std::uint32_t losses = 0;
   std::uint32_t refusals = 0;
   Duration took{};
@@ -43,6 +43,9 @@ struct Output {
   std::uint32_t errors = 0;
   std::vector<ReplayNote> replays;
   retry::Refusal unprotected = retry::Refusal::none;  // why what goes on is not kept for replay
+  // A transaction was looked at to know what a loss of its connection would have come to; `none`:
+  // it would have been made good.
+  std::optional<retry::Refusal> sample;
 
   void note_error(std::string_view sqlstate) {
     ++errors;
@@ -52,6 +55,10 @@ struct Output {
     }
   }
 
+  // Corrects the tally for what a session has answered: what is in `bytes` will not be told, or
+  // will be after all. They begin with the header of a message.
+  void count_answers(std::string_view bytes, bool told);
+
   void clear() {
     to_client.clear();
     to_server.clear();
@@ -59,6 +66,7 @@ struct Output {
     error_class[0] = error_class[1] = '\0';
     if (!replays.empty()) replays.clear();
     unprotected = retry::Refusal::none;
+    sample.reset();
   }
 };
 

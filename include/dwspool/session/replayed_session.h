@@ -16,6 +16,9 @@
 // is not decided here but in retry/decision.h.
 //
 // Nothing is kept for a session that is bound to its backend, nor at level `off`.
+//
+// Output counts what the client is told: what is said again to the server, and what is held back
+// of its answers, are not in it.
 #pragma once
 
 #include <cstddef>
@@ -47,6 +50,8 @@ struct Recording {
   std::string log;               // what the client has sent
   retry::Transcript transcript;  // what it was told
   std::string held;              // an answer that it was not told yet
+  bool unrepeatable = false;     // an error that it was told would not come again
+  bool sampled = false;          // to be looked at when it has ended, see take_sample()
 };
 
 // What the sessions of one worker share. Outlives them.
@@ -59,7 +64,20 @@ struct ReplayContext {
   retry::CatalogCache catalog;  // of this pool's database and user
   std::vector<std::unique_ptr<Recording>> spare;
   std::size_t memory = 0;  // of the logs in use
+  // One transaction in so many is a sample.
+  static constexpr std::uint32_t sample_every = 256;
+  std::uint32_t until_sample = sample_every;
+  std::uint64_t samples = 0;
   std::uint64_t random = 0x9E3779B97F4A7C15ULL;
+
+  // Never touched but by the simulator, which proves that it would notice if they were missing.
+  struct Safeties {
+    retry::Decision (*decide)(const retry::Situation& situation,
+                              const std::vector<retry::LoggedUnit>& units) = retry::decide;
+    bool compares = true;
+    bool rewinds = true;
+  };
+  Safeties safeties;
 };
 
 class ReplayedSession {
@@ -93,6 +111,8 @@ class ReplayedSession {
   void on_cancel_sent() { cancelled_ = run_ != nullptr; }
   // Neither waiting for a backend nor using one, but about to.
   bool pausing() const { return phase_ == Phase::pausing; }
+  // Something that has failed is made good, and its client waits for that.
+  bool makes_good() const { return run_ != nullptr && !run_->dormant; }
 
   SessionState state() const { return session_.state(); }
   bool attached() const { return session_.attached(); }
@@ -108,7 +128,8 @@ class ReplayedSession {
   // One effort to make good one failure.
   struct Run {
     retry::Failure failure = retry::Failure::in_doubt;
-    std::string cause;  // for the DETAIL of an error
+    std::uint64_t statement = 0;  // the fingerprint of what failed
+    std::string cause;            // for the DETAIL of an error
     TimePoint started{};
     TimePoint ends = never;
     TimePoint resumes{};
@@ -127,52 +148,72 @@ class ReplayedSession {
     std::size_t units_fed = 0;  // all of them
   };
 
+  // One that has sent everything again, while the answer that was missing is still to come: what
+  // fails before that is the same effort, with its deadline and its attempts.
+  struct Effort {
+    ReplayNote note;
+    TimePoint started{};
+    TimePoint ends = never;
+    retry::Backoff backoff;
+  };
+
   // replayed_session.cpp: the way of every message
   ReplayLevel level();
   void begin_recording();
   void end_recording();
   void stop_recording(retry::Refusal why, Output& out);
-  bool may_record(std::string_view in);
+  bool may_record(std::string_view in, bool& sampled, Output& out);
   Next record(std::string_view& in, Output& out);
+  void end_effort(Output& out, TimePoint now);
   void observe(const Output& out, std::size_t mark);
   void observe_frames(std::string_view bytes);
   Next take_found_loss(Next next, Output& out, TimePoint now);
   bool holds_back(Output& out, std::size_t mark, TimePoint now);
   void let_go(Output& out, std::size_t mark);
   bool reads(std::string_view log) const;
+  void note_loss(std::string_view cause, Output& out) const;
+
+  // replay_coverage.cpp: what would be made good, before anything has failed
+  void take_sample(Output& out, TimePoint now);
 
   // replay_start.cpp: something has failed
   std::optional<Next> take_error(Output& out, std::size_t mark, TimePoint now);
   Next on_loss(const std::string& cause, bool still_lent, Output& out, TimePoint now);
   retry::Failure failure_of(const wire::ErrorFields& fields) const;
+  bool comes_again(const wire::ErrorFields& fields) const;
   retry::Decision judge(retry::Failure failure, bool in_transaction, const retry::Transcript& told,
                         std::size_t completed) const;
   std::vector<retry::UnitTexts> texts_of_log(std::size_t size) const;
+  std::vector<retry::LoggedUnit> logged_units(std::size_t size, bool& asked_not_to) const;
+  std::uint64_t fingerprint_of_failed() const;
   OpenRequests open_requests() const;
   void begin_run(retry::Failure failure, std::string_view cause, wire::ErrorReport report,
                  bool in_transaction, bool only_if_reads, TimePoint now);
   void note_refusal(retry::Failure failure, retry::Refusal why, std::string_view cause,
                     Output& out) const;
 
-  // replay_run.cpp: once it is being run again
+  // replay_run.cpp, replay_proof.cpp: once it is being run again
   Next on_client_in_run(bool has_input, Output& out, TimePoint now);
   Next on_timer_in_run(Output& out, TimePoint now);
   Next try_again(bool lost, Next next, Output& out, TimePoint now);
   Next leave_backend(Next next, bool retire);
-  retry::CatalogNames names_to_prove() const;
+  void rewind();
+  retry::CatalogNames names_in_log(std::size_t size) const;
   retry::CatalogScope catalog_scope() const;
   bool prove(Next& next, Output& out, TimePoint now);
   Next hear_catalog(std::string_view bytes, Next next, Output& out, TimePoint now);
   Next pump(Output& out, TimePoint now);
   Next compare(Output& out, std::size_t mark, Next next, TimePoint now);
+  Next go_live(Output& out, std::size_t mark, Next next, TimePoint now);
   std::optional<Next> take_error_again(const wire::Frame& frame, Next next, Output& out,
                                        TimePoint now);
   bool passes_on() const;
   bool caught_up() const;
+  void forget_finished();
   bool same_unit(std::size_t i) const;
   bool compare_last();
   void finish_run(Output& out, TimePoint now);
-  Next give_up(wire::ErrorReport report, std::string_view result, Next next, Output& out,
+  Next give_up(const wire::ErrorReport& report, retry::ReplayResult result, Next next, Output& out,
                TimePoint now);
   Next give_up_on_mismatch(Next next, Output& out, TimePoint now);
 
@@ -180,11 +221,13 @@ class ReplayedSession {
   ReplayContext* replay_;
   Phase phase_ = Phase::live;
   bool cancelled_ = false;
+  retry::Refusal unrecorded_ = retry::Refusal::none;  // why nothing is kept, if recording stopped
   bool draining_ = false;
   Dialect dialect_ = Dialect::unknown;  // of the last backend
   TimePoint deadline_ = never;
   std::unique_ptr<Recording> recording_;
   std::unique_ptr<Run> run_;
+  std::optional<Effort> effort_;
   SettingsPtr level_of_;
   ReplayLevel level_ = ReplayLevel::off;
 };

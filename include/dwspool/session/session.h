@@ -61,6 +61,7 @@ struct SessionConfig {
   bool defer_begin = true;
   std::size_t max_prepared_statements = 200;          // per backend
   std::size_t inspect_limit = std::size_t{1} << 20U;  // bytes of SQL that are read as a whole
+  std::shared_ptr<const sql::NameSet> pin_on;         // may be null
 };
 
 // What sessions of one pool share. Everything outlives them.
@@ -104,6 +105,7 @@ struct OpenRequests {
   bool unsynced = false;     // messages of the extended protocol without a Sync
   bool error_told = false;   // the first of them has had its ErrorResponse already
   bool transaction = false;  // the client believes in an open transaction
+  std::size_t unread = 0;    // bytes of its last message that are still to come, for nobody
 };
 
 class Session {
@@ -176,6 +178,10 @@ class Session {
   // to the client at once: here is the cause, and on_backend_lost is still to be called, or
   // part() and rewind(). Null when there is none.
   const std::string* found_loss() const { return found_loss_.get(); }
+  bool has_found_loss() const { return found_loss_ != nullptr; }
+  // Whether it ends at its next transaction boundary. A session that is being run again does not
+  // end half-way; rewind() takes it back.
+  bool draining() const { return draining_; }
   bool streams_to_client() const { return server_stream_left_ > 0 && !server_stream_own_; }
   const ReportedPtr& told() const { return told_; }
   const SessionConfig& config() const { return context_->config; }
@@ -209,6 +215,14 @@ class Session {
     work,
   };
 
+  // Whether what binds the session is still there: see pins.cpp.
+  struct PinsQuestion {
+    bool refused = false;    // the server does not understand it
+    bool wanted = false;     // at the next rest
+    bool asked = false;      // and not answered yet
+    std::uint32_t gone = 0;  // of pins_, as far as it has been answered
+  };
+
   // session.cpp, rewinding.cpp: life cycle
   Next begin_sync(Output& out);
   Next finish_sync(Output& out);
@@ -223,7 +237,13 @@ class Session {
                    const wire::ErrorReport& report, Output& out);
   Next protocol_violation(std::string_view what, Output& out);
   void set_told(ReportedPtr reported);
+  Next on_quiet(Output& out);
+
+  // pins.cpp: what binds the session
   void pin(std::uint32_t effects, Output& out);
+  bool ask_about_pins(Output& out);
+  void hear_about_pins(std::string_view message);
+  void settle_pins();
 
   // client_messages.cpp: from the client
   Next on_client_frame(const wire::Frame& frame, Output& out, bool& consumed);
@@ -282,6 +302,7 @@ class Session {
   bool in_failed_transaction() const;
   bool is_sql_level(const SpecialPtr& special) const;
   std::string statement_scope() const;
+  std::string shared_scope() const;
   void on_close(const wire::Frame& frame, Output& out);
   void close_named(std::string_view name, Output& out);
   void on_sync(const wire::Frame& frame, Output& out);
@@ -292,6 +313,7 @@ class Session {
 
   // local_replies.cpp: answers without a backend
   bool answer_query_locally(const wire::Frame& frame, const sql::Statement& statement, Output& out);
+  Next refuse_block(Output& out);
   bool answer_in_lost_transaction(const sql::Statement& statement, Output& out);
   bool ends_transaction(std::string_view text) const;
   bool ends_by_name(const wire::Frame& frame) const;
@@ -346,6 +368,7 @@ class Session {
   bool discarded_ = false;   // DISCARD ALL was done in the present request
   bool ready_held_ = false;  // its ReadyForQuery waits for the start-up settings
   ReadOnly read_only_;
+  PinsQuestion pins_question_;
   bool server_stream_own_ = false;
   bool client_stream_dropped_ = false;
   std::uint8_t sync_pending_ = 0;

@@ -9,6 +9,8 @@
 #include <string_view>
 #include <vector>
 
+#include "dwspool/sql/name_set.h"
+
 namespace dwspool::sql {
 
 // The first statement of the text.
@@ -58,17 +60,20 @@ enum class Effect : std::uint32_t {
   prepares = 1U << 10U,           // PREPARE, EXECUTE
   sequence_state = 1U << 11U,     // nextval, setval, currval, lastval
   unclear = 1U << 12U,            // could not be read to the end
+  configured = 1U << 13U,         // a name that the configuration lists (`pin_on`)
   // These take bindings back.
-  discards_all = 1U << 13U,     // DISCARD ALL
-  unlistens_all = 1U << 14U,    // UNLISTEN *
-  deallocates_all = 1U << 15U,  // DEALLOCATE ALL
-  closes_all = 1U << 16U,       // CLOSE ALL
-  unlocks_all = 1U << 17U,      // pg_advisory_unlock_all
-  deallocates = 1U << 18U,      // DEALLOCATE name
+  discards_all = 1U << 14U,     // DISCARD ALL
+  unlistens_all = 1U << 15U,    // UNLISTEN *
+  deallocates_all = 1U << 16U,  // DEALLOCATE ALL
+  closes_all = 1U << 17U,       // CLOSE ALL
+  unlocks_all = 1U << 18U,      // pg_advisory_unlock_all
+  deallocates = 1U << 19U,      // DEALLOCATE name
   // Of BEGIN: it says READ ONLY or READ WRITE.
-  names_access_mode = 1U << 19U,
+  names_access_mode = 1U << 20U,
   // BEGIN or START TRANSACTION, well formed, is all of the text.
-  only_begins = 1U << 20U,
+  only_begins = 1U << 21U,
+  // CLOSE, UNLISTEN, DEALLOCATE by name, DROP, unlocking: may have ended the last of something.
+  may_free = 1U << 22U,
 };
 
 class Effects {
@@ -96,7 +101,7 @@ inline constexpr std::uint32_t binding_effects =
     static_cast<std::uint32_t>(Effect::loads_module) |
     static_cast<std::uint32_t>(Effect::prepares) |
     static_cast<std::uint32_t>(Effect::sequence_state) |
-    static_cast<std::uint32_t>(Effect::unclear);
+    static_cast<std::uint32_t>(Effect::unclear) | static_cast<std::uint32_t>(Effect::configured);
 
 struct Statement {
   StatementKind kind = StatementKind::empty;
@@ -120,8 +125,10 @@ struct Statement {
 // then unclear.
 // names_matter: false when only the first statement and the ends of transactions are asked for;
 // effects that names inside a statement have are then not looked for.
+// also: further names that bind a session (Effect::configured); may be null.
 Statement recognize(std::string_view text, bool standard_conforming_strings = true,
-                    bool encoding_is_safe = true, bool names_matter = true);
+                    bool encoding_is_safe = true, bool names_matter = true,
+                    const NameSet* also = nullptr);
 
 // Whether `encoding` (a value of client_encoding) may hide a backslash inside a character.
 bool hides_backslash(std::string_view encoding);

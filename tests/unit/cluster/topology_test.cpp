@@ -292,6 +292,18 @@ TEST_CASE("connections per second are bounded, and the next moment is told") {
   CHECK(play.choose(Target::any) == Hosts{0});
 }
 
+TEST_CASE("a host never has more connections than it may") {
+  Options options;
+  options.max_connections = 2;
+  Play play(options, 2);
+  for (int i = 0; i < 4; ++i) play.connect(play.choose(Target::any).front());
+  CHECK(play.topology.connections(0) == 2);
+  CHECK(play.topology.connections(1) == 2);
+  CHECK(play.choose(Target::any).empty());
+  play.topology.on_closed(1, Target::any);
+  CHECK(play.choose(Target::any) == Hosts{1});
+}
+
 TEST_CASE("a standby that lags too far behind is left alone") {
   Options options = with_roles();
   options.max_standby_lag = seconds(5);
@@ -404,7 +416,26 @@ TEST_CASE("a host that is taken out gets nothing new") {
   CHECK(play.topology.epoch(1) == 0);  // what is there finishes
   play.run(seconds(3));
   play.topology.on_closed(1, Target::any);
-  CHECK(play.topology.add_host(1, 0, play.now) == 2);
+  play.topology.restore_host(1, play.now);
+  CHECK(play.topology.serves(1) == 0);
+  play.run(milliseconds(10));
+  CHECK(play.serves(1, Target::any));
+}
+
+TEST_CASE("a host that was only heard of serves nobody before it has answered") {
+  Play play(equals(), 1);
+  play.run(milliseconds(50));
+  REQUIRE(play.topology.add_host_on_trial(play.now) == 1);
+  play.servers.emplace_back();
+  play.servers[1].reachable = false;
+  play.run(seconds(3));
+  CHECK(play.topology.serves(1) == 0);
+  play.servers[0].reachable = false;  // not even when no other is left
+  play.run(seconds(3));
+  CHECK(play.choose(Target::any) == Hosts{0});
+  play.servers[1].reachable = true;
+  play.run(milliseconds(1100));
+  CHECK(play.choose(Target::any) == Hosts{1});
 }
 
 }  // namespace dwspool::cluster

@@ -66,6 +66,9 @@ TEST_CASE("keys") {
 }
 
 TEST_CASE("types and ranges") {
+  const std::string no_function =
+      "expected a function's name without its schema and without quotes: 4 to 63 letters, digits, "
+      "_ or $, a letter first\n";
   check_all({
       {with("workers: 0\n"), "4: workers: expected a whole number from 1 to 64, found '0'"},
       {with("workers: 65\n"), "4: workers: expected a whole number from 1 to 64, found '65'"},
@@ -105,8 +108,15 @@ TEST_CASE("types and ranges") {
        "4: log.level: expected debug, info, warning or error, found a list"},
       {with("auth_method: scram\n"),
        "4: auth_method: expected trust, password, md5 or scram-sha-256, found 'scram'"},
-      {with("defaults: {pool_mode: statement}\n"),
-       "4: defaults.pool_mode: expected session, transaction or auto, found 'statement'"},
+      {with("defaults: {pool_mode: query}\n"),
+       "4: defaults.pool_mode: expected session, transaction, statement or auto, found 'query'"},
+      {with("defaults: {pin_on: my_function}\n"),
+       "4: defaults.pin_on: expected a list, found a text"},
+      {with("defaults: {pin_on: [fine_name, abc, a.b_c, [x], ab c]}\n"),
+       "4: defaults.pin_on[1]: " + no_function + "4: defaults.pin_on[2]: " + no_function +
+           "4: defaults.pin_on[3]: expected the name of a function, found a list\n"
+           "4: defaults.pin_on[4]: " +
+           no_function.substr(0, no_function.size() - 1)},
       {with("defaults: {defer_begin: yes}\n"),
        "4: defaults.defer_begin: expected false or true, found 'yes'"},
       {with("defaults: {pool_size: 0, max_prepared_statements: 100001}\n"),
@@ -229,6 +239,12 @@ TEST_CASE("clusters") {
       {with_cluster("{coordinators: [cn1], balance: fair}"),
        "1: clusters.main.balance: expected least_connections, round_robin, random_two or priority, "
        "found 'fair'"},
+      {with_cluster("{coordinators: [cn1], discovery: {}}"),
+       "1: clusters.main.discovery: needs 'probe' with a user: it asks for pgxc_node, and what is "
+       "found is probed"},
+      {with_cluster("{coordinators: [cn1], discovery: {address_map: [{from: a}]}}"),
+       "1: clusters.main.discovery.address_map[0]: needs 'from', the address in pgxc_node, and "
+       "'to', where it is reached"},
       {with_cluster("{coordinators: [cn1], probe: {user: a}}"),
        "1: clusters.main.probe: has a 'user', but no 'database' that it connects to"},
       {with_cluster("{coordinators: [cn1], probe: {password: s3cret}}"),

@@ -250,6 +250,7 @@ TEST_CASE("the nearest knob wins") {
       "  server_lifetime: 1s\n"
       "  defer_begin: false\n"
       "  max_prepared_statements: 1\n"
+      "  pin_on: [My_Function, a_function]\n"
       "  replay: off\n"
       "  replay_deadline: 30s\n"
       "  replay_attempts: 2\n"
@@ -257,7 +258,7 @@ TEST_CASE("the nearest knob wins") {
       "  app: {pool_size: 2, queue_timeout: 2min, server_lifetime: 2s, defer_begin: true}\n"
       "users:\n"
       "  bob: {password: x, pool_size: 3, queue_notice: 0, server_lifetime: 3s, reserve_pool: 0}\n"
-      "  eve: {password: x}\n");
+      "  eve: {password: x, pin_on: []}\n");
   const Database& app = config.databases[0];
   const PoolSettings bare = config.pool_settings(Database{}, nullptr);
   CHECK(bare.mode == PoolMode::session);
@@ -271,11 +272,13 @@ TEST_CASE("the nearest knob wins") {
   CHECK(bare.server_lifetime == 1s);
   CHECK_FALSE(bare.defer_begin);
   CHECK(bare.max_prepared_statements == 1);
+  CHECK(bare.pin_on == std::vector<std::string>{"a_function", "my_function"});
   CHECK(bare.replay == ReplayLevel::off);
   CHECK(bare.replay_deadline == 30s);
   CHECK(bare.replay_attempts == 2);
   const PoolSettings eve = config.pool_settings(app, config.find_user("eve"));
   CHECK(eve.size == 2);
+  CHECK(eve.pin_on.empty());
   CHECK(eve.queue_timeout == 2min);
   CHECK(eve.server_lifetime == 2s);
   CHECK(eve.defer_begin);

@@ -74,7 +74,7 @@ bool same_settings(const PoolSettings& a, const PoolSettings& b) {
          a.queue_timeout == b.queue_timeout && a.queue_notice == b.queue_notice &&
          a.server_idle_timeout == b.server_idle_timeout && a.server_lifetime == b.server_lifetime &&
          a.defer_begin == b.defer_begin && a.max_prepared_statements == b.max_prepared_statements &&
-         a.replay == b.replay && a.replay_deadline == b.replay_deadline &&
+         a.pin_on == b.pin_on && a.replay == b.replay && a.replay_deadline == b.replay_deadline &&
          a.replay_attempts == b.replay_attempts;
 }
 

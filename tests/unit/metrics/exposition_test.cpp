@@ -104,6 +104,7 @@ void fill(Registry& registry) {
     const auto pool = registry.pool(w, "sales", "app");
     pool->queries.add(5);
     pool->query_seconds.observe(7ms);
+    pool->replay_samples[0].add();
     registry.coordinator(w, "dws", "cn1:8000")->opened.add();
   }
   registry.coordinator(0, "dws", "cn1:8000")->probes.add();
@@ -183,6 +184,39 @@ TEST_CASE("metrics exposition: workers are added up, once each") {
   CHECK(seen.value("dwspool_coordinator_connections_opened_total", coordinator) == 6);
   CHECK(seen.value("dwspool_coordinator_connections", coordinator) == 3);
   check_histograms(seen);
+}
+
+TEST_CASE("metrics exposition: replay, and the share of what is protected") {
+  Registry registry;
+  for (std::size_t w = 0; w < 2; ++w) {
+    const auto worker = registry.worker(w);
+    worker->replays[2][0].add(3);
+    worker->replay_refusals[5].add();
+    worker->replay_unprotected[9].add(2);
+    const auto block = registry.pool(w, "sales", "app");
+    block->replay_samples[0].add(3);
+    block->replay_samples[13].add(1);
+    block->replay_log_bytes.set(100);
+    block->replay_seconds.observe(20s);
+  }
+  registry.pool(0, "sales", "nobody");
+  const Exposition seen = scrape(registry);
+  const auto replays = [&](const std::string& failure, const std::string& result) {
+    return seen.value("dwspool_replay_total", {{"failure", failure}, {"result", result}});
+  };
+  CHECK(replays("refused", "masked") == 6);
+  CHECK(replays("in_doubt", "deadline") == 0);
+  CHECK(seen.value("dwspool_replay_refused_total", {{"reason", "commit"}}) == 2);
+  CHECK(seen.value("dwspool_replay_unprotected_total", {{"reason", "too_big"}}) == 4);
+  CHECK_FALSE(seen.has("dwspool_replay_refused_total", {{"reason", "none"}}));
+  const LabelSet labels = pool("sales", "app");
+  CHECK(seen.value("dwspool_replay_log_bytes", labels) == 200);
+  CHECK(seen.value("dwspool_replay_duration_seconds_count", labels) == 2);
+  CHECK(seen.value("dwspool_replay_sampled_total", with(labels, "outcome", "protected")) == 6);
+  CHECK(seen.value("dwspool_replay_sampled_total", with(labels, "outcome", "pinned")) == 2);
+  CHECK_FALSE(seen.has("dwspool_replay_sampled_total", with(labels, "outcome", "copy")));
+  CHECK(seen.value("dwspool_replay_protected_ratio", labels) == 0.75);
+  CHECK_FALSE(seen.has("dwspool_replay_protected_ratio", pool("sales", "nobody")));
 }
 
 TEST_CASE("metrics exposition: bounds and large numbers are written exactly") {

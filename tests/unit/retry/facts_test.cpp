@@ -282,7 +282,7 @@ TEST_CASE("what PostgreSQL does not know is guessed, and for the worse") {
       {"vacuum wrong wrong", "guess: unknown"},
       {"execute direct on (dn_1) 'select 1'", "guess: unknown session"},
       {"select 'not closed", "guess: unknown session"},
-      {"alter session set a = 1", "guess: unknown"},
+      {"alter session set a = 1", "guess: unknown session"},
   });
 }
 

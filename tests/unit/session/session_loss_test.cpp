@@ -266,7 +266,7 @@ TEST_CASE("in the middle of a large message nothing can be told: the connection 
   const std::string wide = row(std::string(100000, 'x'));
   script.server(wide.substr(0, 50000));
   session::Output out;
-  CHECK(script.session().on_backend_lost("cut", out) == Next::close);
+  CHECK(script.session().on_backend_lost("cut", out, script.now()) == Next::close);
   CHECK(out.to_client.empty());
 }
 

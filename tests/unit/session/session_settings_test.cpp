@@ -210,7 +210,9 @@ TEST_CASE("set_config, SET TIME ZONE, ALTER SESSION and their like are carried a
       {"set session characteristics as transaction isolation level serializable",
        "SET \"default_transaction_isolation\" TO serializable"},
       {"set role alice", "SET ROLE alice"}};
-  for (const auto& [way, set] : ways) {
+  for (const auto& pair : ways) {
+    const char* const way = pair.first;
+    const char* const set = pair.second;
     CAPTURE(way);
     SessionScript simple;
     simple.logged_in();
@@ -260,6 +262,51 @@ TEST_CASE("who a session acts as goes first, and comes last") {
   run(script, "set session authorization default", complete("SET"));
   session::Backend third = script.make_backend();
   script.client(query("select 1")).grant(third).to_server("Q:SET \"jit\" TO off");
+}
+
+TEST_CASE("closing and dropping by name: the server is asked whether anything is left") {
+  const auto answer = [](std::string_view columns) {
+    std::string out;
+    wire::MessageWriter writer(out, 'D');
+    writer.u16(static_cast<std::uint16_t>(columns.size()));
+    for (const char c : columns) writer.u32(1).bytes(std::string_view(&c, 1));
+    writer.end();
+    return message('T', "x") + out + complete("SELECT 1") + ready('I');
+  };
+  const auto bound = [](SessionScript& script) {
+    script.logged_in();
+    script.client(query("declare c cursor with hold for select 1")).grant();
+    script.server(complete("DECLARE CURSOR") + ready('I')).to_client("C:DECLARE CURSOR Z:I");
+    script.client(query("close c"));
+    script.to_server("Q:declare c cursor with hold for select 1 Q:close c");
+  };
+  with_all_cuts([&](unsigned seed) {
+    SessionScript script;
+    bound(script);
+    script.cut(seed);
+    script.server(complete("CLOSE CURSOR") + ready('I'));
+    script.to_client("C:CLOSE CURSOR Z:I").expect(Next::need_input);
+    script.server(answer("fffff")).to_client("").expect(Next::release);
+    CHECK(script.session().pins() == 0);
+  });
+  SessionScript dws(PoolMode::automatic, {}, Dialect::dws);
+  bound(dws);
+  dws.server(complete("CLOSE CURSOR") + ready('I')).server(answer("fff")).expect(Next::release);
+  for (const std::string& unhelpful :
+       {answer("ftfff"), answer("fff"), error("42P01") + ready('I'), ready('I')}) {
+    SessionScript script;
+    bound(script);
+    script.server(complete("CLOSE CURSOR") + ready('I')).server(unhelpful);
+    script.to_client("C:CLOSE CURSOR Z:I").expect(Next::need_input);
+    CHECK(script.session().pins() != 0);
+  }
+  // What comes meanwhile waits for the answer, and may have another backend.
+  SessionScript script;
+  bound(script);
+  script.server(complete("CLOSE CURSOR") + ready('I'));
+  script.client(query("select 1")).expect(Next::need_input);
+  script.server(answer("fffff")).expect(Next::release);
+  script.go_on().expect(Next::need_backend).to_client("C:CLOSE CURSOR Z:I");
 }
 
 TEST_CASE("what makes session state that cannot be carried binds the session, in auto mode") {

@@ -1,4 +1,6 @@
 // The simple protocol: when a session wants a backend, and when it lets go of it.
+#include "dwspool/session/cleaner.h"
+
 #include "support/session_script.h"
 
 namespace dwspool::testing {
@@ -43,6 +45,33 @@ TEST_CASE("a transaction keeps its backend until it ends") {
     script.client(query("commit")).expect(Next::need_input).to_server("Q:commit");
     script.server(complete("COMMIT") + ready('I')).expect(Next::release);
   });
+}
+
+TEST_CASE("in statement mode a transaction block is refused, and rolled back") {
+  for (const char* text : {"begin", "begin; insert into t values (1)", "start transaction"}) {
+    CAPTURE(text);
+    SessionScript script(PoolMode::statement);
+    script.logged_in();
+    script.client(query(text)).grant().to_server("Q:" + std::string(text));
+    script.server(complete("BEGIN") + ready('T')).to_client("C:BEGIN E:0A000 Z:I");
+    script.expect(Next::release);
+    CHECK(session::Cleaner::needed(script.backend()));
+    session::Backend other = script.make_backend();
+    script.client(query("select 1")).grant(other).to_server("Q:select 1");
+    script.server(complete("SELECT 1") + ready('I')).expect(Next::release);
+  }
+}
+
+TEST_CASE("in statement mode a failed block has one error, and what counts on it is not run") {
+  SessionScript script(PoolMode::statement);
+  script.logged_in();
+  script.client(query("begin; select 1/0")).grant();
+  script.server(complete("BEGIN") + error("22012") + ready('E'));
+  script.to_client("C:BEGIN E:22012 Z:I").expect(Next::release);
+  SessionScript pipeline(PoolMode::statement);
+  pipeline.logged_in();
+  pipeline.client(query("begin") + query("insert into t values (1)")).grant();
+  pipeline.server(complete("BEGIN") + ready('T')).to_client("C:BEGIN E:0A000").expect(Next::close);
 }
 
 TEST_CASE("in session mode the backend stays") {
@@ -146,7 +175,7 @@ TEST_CASE("messages too large to be held are passed on in pieces") {
   const std::string wide = row(big);
   std::string_view first(wide.data(), 50000);
   session::Output out;
-  script.session().on_server(first, out);
+  script.session().on_server(first, out, script.now());
   CHECK(out.to_client.size() == 50000);
 }
 

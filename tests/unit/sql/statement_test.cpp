@@ -194,6 +194,25 @@ TEST_CASE("what binds a session, wherever it stands") {
             "set session authorization x password 'y'", "reset session"});
 }
 
+TEST_CASE("names that the configuration lists bind as well") {
+  const NameSet names({"my_cache", "xml_is_good"});
+  const auto binds = [&](std::string_view text) {
+    return recognize(text, true, true, true, &names).effects.has(Effect::configured);
+  };
+  for (const char* text : {"select my_cache(1)", "SELECT a.MY_CACHE()", "select \"my_cache\"()",
+                           "call xml_is_good()", "do $$ begin perform my_cache(); end $$"}) {
+    CAPTURE(text);
+    CHECK(binds(text));
+  }
+  for (const char* text : {"select my_cache2()", "select 'my_cache'", "select x -- my_cache"}) {
+    CAPTURE(text);
+    CHECK_FALSE(binds(text));
+  }
+  CHECK(recognize("select nextval('s')", true, true, true, &names)
+            .effects.has(Effect::sequence_state));
+  CHECK_FALSE(recognize("select my_cache(1)").effects.any());
+}
+
 TEST_CASE("what may have ended a transaction") {
   all_have(Effect::ends_transaction,
            {"commit", "end", "rollback", "abort", "prepare transaction 'x'", "commit prepared 'x'",
@@ -214,6 +233,11 @@ TEST_CASE("a BEGIN that says what it may do") {
 }
 
 TEST_CASE("what takes bindings back") {
+  all_have(Effect::may_free,
+           {"close c", "unlisten x", "deallocate x", "drop table t", "select pg_advisory_unlock(1)",
+            "select PG_ADVISORY_UNLOCK_SHARED(1)", "create temp table t(i int) on commit drop"});
+  all_have(Effect::may_free, {"close all", "unlisten *", "select dropped from t", "select 1"},
+           false);
   all_have(Effect::discards_all, {"discard all", "DISCARD ALL;"});
   all_have(Effect::unlistens_all, {"unlisten *"});
   all_have(Effect::deallocates_all, {"deallocate all", "deallocate prepare all"});
