@@ -84,8 +84,8 @@ void BackConn::open() {
 }
 
 void BackConn::ask_guard() {
-  const Credentials::Answer answer =
-      worker_.hub().credentials.ask(pool_.route.account, worker_.now());
+  const Credentials::Answer answer = worker_.hub().credentials.ask(
+      pool_.route.account, worker_.now(), pool_.cluster->failure_budget());
   switch (answer.answer) {
     case login::LoginGuard::Answer::go:
       opening_->attempt = answer.attempt;
@@ -99,9 +99,13 @@ void BackConn::ask_guard() {
       break;
   }
   wire::ErrorReport report = answer.report;
-  report.hint =
-      "The coordinator has refused this password; dwspool does not try it again by itself, since "
-      "accounts get locked by repetition. Correct the password in its configuration.";
+  if (report.hint.empty()) {
+    report.hint = std::string(
+                      "The coordinator has refused this password; dwspool does not try it "
+                      "again by itself, since accounts get locked by repetition. ") +
+                  (pool_.route.acquaintance.empty() ? "Correct the password in its configuration."
+                                                    : "Log in anew with the right one.");
+  }
   failed(report);
 }
 
@@ -205,7 +209,7 @@ void BackConn::tls_failed(const std::string& why) {
 
 void BackConn::start_login() {
   login::Identity identity = login_identity(*pool_.cluster, host_, pool_.route.user,
-                                            pool_.route.database, pool_.route.password);
+                                            pool_.route.database, pool_.route.credential);
   opening_->protocol = identity.protocol;
   opening_->login.emplace(std::move(identity));
   std::string bytes;
@@ -336,7 +340,10 @@ void BackConn::on_login_failed() {
        {"reason", printable(report.message, 512)}});
   if (refused) {
     opening_->attempt.reset();
-    worker_.hub().credentials.on_refused(pool_.route.account, report, worker_.now());
+    worker_.hub().credentials.on_refused(pool_.route.account, report, worker_.now(), counts(login));
+    if (!pool_.route.acquaintance.empty()) {
+      worker_.hub().acquaintances.forget(pool_.route.acquaintance);
+    }
   }
   failed(report);
 }

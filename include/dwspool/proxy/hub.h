@@ -23,6 +23,7 @@
 #include "dwspool/login/key_cache.h"
 #include "dwspool/metrics/registry.h"
 
+#include "dwspool/proxy/acquaintances.h"
 #include "dwspool/proxy/cancel_registry.h"
 #include "dwspool/proxy/cluster_state.h"
 #include "dwspool/proxy/gates.h"
@@ -41,9 +42,10 @@ class Credentials {
     login::LoginGuard::Attempt attempt = 0;  // when it may go
     wire::ErrorReport report;                // when held
   };
-  Answer ask(const std::string& account, TimePoint now);
+  Answer ask(const std::string& account, TimePoint now, std::uint32_t budget);
   void on_success(const std::string& account);
-  void on_refused(const std::string& account, const wire::ErrorReport& report, TimePoint now);
+  void on_refused(const std::string& account, const wire::ErrorReport& report, TimePoint now,
+                  bool counts);
   void on_no_verdict(const std::string& account, login::LoginGuard::Attempt attempt);
   std::optional<login::DerivedKeys> find_keys(const std::string& account,
                                               const login::Derivation& work) const;
@@ -139,6 +141,7 @@ struct Hub {
   ClientCounts client_counts;  // by database and user
   CancelRegistry cancels;
   Credentials credentials;
+  Acquaintances acquaintances;
   std::atomic<std::uint32_t> clients{0};  // logged in or on the way
   std::atomic<bool> draining{false};
   Reloads reloads;
