@@ -40,6 +40,23 @@ LoginGuard::Answer LoginGuard::ask(const std::string& account, TimePoint now,
   return Answer::go;
 }
 
+LoginGuard::Answer LoginGuard::ask_proof(const std::string& account, TimePoint now,
+                                         std::uint32_t budget) {
+  const Account& entry = accounts_[account];
+  if (entry.state == State::held && now < entry.held_until) return Answer::held;
+  Owner& owner = owners_[owner_of(account)];
+  const std::size_t spent = owner.refusals.size();
+  const std::size_t left = spent < budget ? budget - spent : 1;
+  if (budget > 0 && entry.state == State::good && owner.proofs >= left) return Answer::wait;
+  ++owner.proofs;
+  return Answer::go;
+}
+
+void LoginGuard::end_proof(const std::string& account) {
+  Owner& owner = owners_[owner_of(account)];
+  if (owner.proofs > 0) --owner.proofs;
+}
+
 // Attempts under way may all be refused.
 LoginGuard::Answer LoginGuard::ask_owner(const std::string& account, Account& entry, TimePoint now,
                                          std::uint32_t budget) {
@@ -114,7 +131,7 @@ void LoginGuard::forget_old(TimePoint now) {
   });
   std::erase_if(owners_, [&](const auto& each) {
     const Owner& owner = each.second;
-    return owner.probes == 0 &&
+    return owner.probes == 0 && owner.proofs == 0 &&
            (owner.refusals.empty() || owner.refusals.back() + budget_window <= now);
   });
 }

@@ -98,7 +98,36 @@ void BackConn::ask_guard() {
     case login::LoginGuard::Answer::held:
       break;
   }
-  wire::ErrorReport report = answer.report;
+  refuse_held(answer.report);
+}
+
+// Whether it may answer what the server asks. If not, it asks again a little later, or is gone.
+bool BackConn::has_turn() {
+  if (opening_->turn) return true;
+  Credentials::Answer answer = worker_.hub().credentials.ask_proof(
+      pool_.route.account, worker_.now(), pool_.cluster->failure_budget());
+  switch (answer.answer) {
+    case login::LoginGuard::Answer::go:
+      opening_->turn = std::move(answer.turn);
+      if (opening_->gives_up_at != never) {
+        deadline_ = std::exchange(opening_->gives_up_at, never);
+        worker_.add_backend_deadline(id_, deadline_);
+      }
+      return true;
+    case login::LoginGuard::Answer::wait:
+      if (opening_->gives_up_at == never) opening_->gives_up_at = deadline_;
+      deadline_ = std::min(worker_.now() + guard_pause, opening_->gives_up_at);
+      worker_.add_backend_deadline(id_, deadline_);
+      return false;
+    case login::LoginGuard::Answer::held:
+      break;
+  }
+  refuse_held(answer.report);
+  return false;
+}
+
+// The account is left alone. Destroys *this.
+void BackConn::refuse_held(wire::ErrorReport report) {
   if (report.hint.empty()) {
     report.hint = std::string(
                       "The coordinator has refused this password; dwspool does not try it "
@@ -137,6 +166,8 @@ void BackConn::connect() {
   deadline_ = deadline_after(worker_.now(), cluster.connect_timeout);
   worker_.add_backend_deadline(id_, deadline_);
   opening_->login.reset();
+  opening_->turn.reset();
+  opening_->gives_up_at = never;
   opening_->asked_for_tls = false;
   socket_.reset();
   in_.release();
@@ -272,8 +303,10 @@ void BackConn::on_logged_in() {
   core_.key = login.key();
   const Dialect known = pool_.cluster->dialect();
   core_.dialect = known == Dialect::unknown ? login.dialect() : known;
-  if (known == Dialect::unknown && login.dialect() == Dialect::dws) {
-    pool_.cluster->learn_dialect(Dialect::dws);
+  // Else the probes find out, together with the roles.
+  if (known == Dialect::unknown &&
+      (login.dialect() == Dialect::dws || !pool_.cluster->is_probed())) {
+    pool_.cluster->learn_dialect(login.dialect());
   }
   worker_.hub().credentials.on_success(pool_.route.account);
   pool_.cluster->on_opened(host_, worker_.now());

@@ -14,6 +14,25 @@ Credentials::Answer Credentials::ask(const std::string& account, TimePoint now,
   return answer;
 }
 
+Credentials::Answer Credentials::ask_proof(const std::string& account, TimePoint now,
+                                           std::uint32_t budget) {
+  const std::lock_guard lock(mutex_);
+  Answer answer;
+  answer.answer = guard_.ask_proof(account, now, budget);
+  if (answer.answer == login::LoginGuard::Answer::held) {
+    answer.report = guard_.held_report(account);
+  }
+  if (answer.answer == login::LoginGuard::Answer::go) {
+    answer.turn = std::make_unique<Turn>(*this, account);
+  }
+  return answer;
+}
+
+void Credentials::end_proof(const std::string& account) {
+  const std::lock_guard lock(mutex_);
+  guard_.end_proof(account);
+}
+
 void Credentials::on_success(const std::string& account) {
   const std::lock_guard lock(mutex_);
   guard_.on_success(account);

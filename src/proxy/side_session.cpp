@@ -104,6 +104,7 @@ void SideSession::close() {
   connector_.reset();
   socket_.reset();
   login_.reset();
+  turn_.reset();
   in_.release();
   out_.release();
 }
@@ -170,6 +171,7 @@ void SideSession::reopen() {
   if (attempt_) hub_.credentials.on_no_verdict(account_.name, *attempt_);
   attempt_.reset();
   login_.reset();
+  turn_.reset();
   socket_.reset();
   in_.release();
   out_.release();
@@ -188,12 +190,30 @@ void SideSession::start_login() {
 // Before the password goes anywhere the guard is asked. Not earlier: while one attempt is under
 // way all others wait for it, and a host that says nothing would hold up those that do.
 bool SideSession::may_log_in() {
-  if (attempt_) return true;
+  if (attempt_) return has_turn();
   const Credentials::Answer admission =
       hub_.credentials.ask(account_.name, loop_.now(), state_of_cluster_.failure_budget());
   switch (admission.answer) {
     case login::LoginGuard::Answer::go:
       attempt_ = admission.attempt;
+      return has_turn();
+    case login::LoginGuard::Answer::wait:
+      timer_.arm(loop_.now() + guard_pause);
+      return false;
+    case login::LoginGuard::Answer::held:
+      break;
+  }
+  hold(admission.report);
+  return false;
+}
+
+bool SideSession::has_turn() {
+  if (turn_) return true;
+  Credentials::Answer answer =
+      hub_.credentials.ask_proof(account_.name, loop_.now(), state_of_cluster_.failure_budget());
+  switch (answer.answer) {
+    case login::LoginGuard::Answer::go:
+      turn_ = std::move(answer.turn);
       return true;
     case login::LoginGuard::Answer::wait:
       timer_.arm(loop_.now() + guard_pause);
@@ -201,12 +221,16 @@ bool SideSession::may_log_in() {
     case login::LoginGuard::Answer::held:
       break;
   }
-  answer_.kind = Answer::Kind::no_admission;
-  answer_.sqlstate = admission.report.sqlstate;
-  answer_.why = admission.report.message;
-  answer_.hint = admission.report.hint;
-  finish();
+  hold(answer.report);
   return false;
+}
+
+void SideSession::hold(const wire::ErrorReport& report) {
+  answer_.kind = Answer::Kind::no_admission;
+  answer_.sqlstate = report.sqlstate;
+  answer_.why = report.message;
+  answer_.hint = report.hint;
+  finish();
 }
 
 void SideSession::feed_login() {
@@ -272,6 +296,7 @@ void SideSession::on_derived(const login::DerivedKeys& keys) {
 void SideSession::on_logged_in() {
   hub_.credentials.on_success(account_.name);
   attempt_.reset();
+  turn_.reset();
   dialect_ = login_->dialect();
   if (question_.empty()) {
     answer_.credential = login_->used();

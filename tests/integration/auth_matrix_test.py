@@ -2,6 +2,7 @@
 by several clients, towards PostgreSQL and the fake coordinator. Who is not right is told so by 28P01
 or 28000 and nothing else, and no account at a coordinator has more failures than clients tried."""
 
+import concurrent.futures
 import hashlib
 import os
 import shutil
@@ -150,6 +151,37 @@ def test_towards_dws(proxies, fake, ca, method, source, kind):
     assert (cn.role("bystander").attempts, cn.role("dbadmin").locked) == (0, False)
     if works:
         assert enter(proxy, "dbadmin", PASSWORD, "tls") == "in as postgres"
+
+
+@pytest.mark.parametrize("kind", [SHA256, MD5])
+def test_password_changed_under_a_pool_at_work(proxies, fake, kind):
+    """Twenty clients want backends at once with a password that was good a moment ago."""
+    cn = fake(Role("dbadmin", PASSWORD, kind, iterations=2048, pg_user="postgres"))
+    proxy = proxies({
+        "auth_method": "trust", "defaults": {"pool_size": 20, "queue_timeout": "5s"},
+        "clusters": {"main": {"coordinators": [f"127.0.0.1:{cn.port}"]}},
+        "databases": {"*": {"database": "postgres"}}, "users": {"dbadmin": {"password": PASSWORD}},
+    })
+    clients = [psycopg2.connect(proxy.dsn("dbadmin")) for _ in range(20)]
+    for client in clients:
+        client.autocommit = True
+    cn.role("dbadmin").set_password("another")
+    cn.kill_sessions()
+    wait_until(lambda: not cn.sessions, what="no session left")
+
+    def ask(client):
+        with client.cursor() as cursor:
+            try:
+                cursor.execute("select 1")
+            except psycopg2.Error as error:
+                return error.pgcode
+            return "in"
+
+    with concurrent.futures.ThreadPoolExecutor(20) as pool:
+        assert set(pool.map(ask, clients)) == {"28P01"}
+    assert 1 <= cn.role("dbadmin").wrong <= 3 and not cn.role("dbadmin").locked
+    for client in clients:
+        client.close()
 
 
 # --- Other clients -------------------------------------------------------------------------------

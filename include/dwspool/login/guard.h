@@ -37,6 +37,12 @@ class LoginGuard {
   // how many refusals of the user on the cluster there may be in an hour, whatever the password;
   // 0: any number. A password that was good is not concerned.
   Answer ask(const std::string& account, TimePoint now, std::uint32_t budget = 0);
+  // Right before the password is proven, by an attempt that ask() has let go. One that was good may
+  // be so no longer, and all who prove it at once are refused: so there are never more of them than
+  // the budget has left, though always one. After `go`, end_proof whatever comes of it; after
+  // on_refused, if that is what comes.
+  Answer ask_proof(const std::string& account, TimePoint now, std::uint32_t budget);
+  void end_proof(const std::string& account);
   // Names the attempt that ask() has just let go.
   using Attempt = std::uint64_t;
   Attempt attempt(const std::string& account) const { return accounts_.at(account).attempt; }
@@ -68,6 +74,7 @@ class LoginGuard {
   struct Owner {
     std::deque<TimePoint> refusals;  // within the window, and no more than have been asked for
     std::uint32_t probes = 0;        // under way, of passwords that are not known to be good
+    std::uint32_t proofs = 0;        // let go by ask_proof
   };
 
   void enter(const std::string& account, Account& entry, State state);

@@ -89,6 +89,8 @@ class SideSession final : public net::Socket::Handler {
   void start_login();
   void reopen();
   bool may_log_in();
+  bool has_turn();
+  void hold(const wire::ErrorReport& report);
   void feed_login();
   void on_login_progress(login::BackendLogin::Need need);
   void derive();
@@ -122,6 +124,7 @@ class SideSession final : public net::Socket::Handler {
   std::unique_ptr<net::Socket> socket_;
   std::optional<login::BackendLogin> login_;
   std::optional<login::LoginGuard::Attempt> attempt_;  // of which the guard has not heard yet
+  std::unique_ptr<Credentials::Turn> turn_;
   net::Timer timer_;
   std::shared_ptr<SideSession*> self_;  // for what may come back when the session is gone
 };

@@ -232,6 +232,39 @@ TEST_CASE("guard: a password that is good goes, whatever others have failed") {
   for (int i = 0; i < 5; ++i) CHECK(guard.ask(with_password("right"), start, 3) == Answer::go);
 }
 
+TEST_CASE("guard: of a password that was good, no more are proven at once than may be refused") {
+  LoginGuard guard(hold);
+  const std::string account = with_password("good");
+  guard.on_success(account);
+  for (int i = 0; i < 3; ++i) CHECK(guard.ask_proof(account, start, 3) == Answer::go);
+  CHECK(guard.ask_proof(account, start, 3) == Answer::wait);
+  CHECK(guard.ask_proof(account, start, 0) == Answer::go);  // where nothing is locked
+  guard.end_proof(account);
+  guard.end_proof(account);
+  CHECK(guard.ask_proof(account, start, 3) == Answer::go);
+  CHECK(guard.ask_proof(account, start, 3) == Answer::wait);
+  // The first one that is refused ends it for those who wait.
+  guard.on_refused(account, refusal, start);
+  CHECK(guard.ask_proof(account, start, 3) == Answer::held);
+  CHECK(guard.held_report(account).sqlstate == "28P01");
+}
+
+TEST_CASE("guard: what clients have spent is missing, but one may always prove a good password") {
+  LoginGuard guard(hold);
+  const std::string account = with_password("good");
+  guard.on_success(account);
+  refused_attempt(guard, "1", start);
+  CHECK(guard.ask_proof(account, start, 3) == Answer::go);
+  CHECK(guard.ask_proof(account, start, 3) == Answer::go);
+  CHECK(guard.ask_proof(account, start, 3) == Answer::wait);
+  guard.end_proof(account);
+  guard.end_proof(account);
+  refused_attempt(guard, "2", start);
+  refused_attempt(guard, "3", start);
+  CHECK(guard.ask_proof(account, start, 3) == Answer::go);
+  CHECK(guard.ask_proof(account, start, 3) == Answer::wait);
+}
+
 TEST_CASE("guard: refusals that do not count leave the budget as it is") {
   LoginGuard guard(hold);
   for (int i = 0; i < 10; ++i) {
