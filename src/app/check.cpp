@@ -55,8 +55,8 @@ bool check_coordinators(const config::Config& config, const proxy::TlsStore& tls
   if (!route) return true;
   bool good = true;
   for (const config::Coordinator& coordinator : route->cluster->coordinators) {
-    const ProbeResult result =
-        probe({tls, *route->cluster, coordinator}, route->database, route->user, route->password);
+    const ProbeResult result = probe({tls, *route->cluster, coordinator}, route->database,
+                                     route->user, route->credential.password);
     std::string detail = result.problem;
     if (result.logged_in) {
       detail = result.dialect + " " + result.server_version + ", " + result.method + ", " +

@@ -38,9 +38,8 @@ FrontConn::FrontConn(Worker& worker, ClientId id, UniqueFd fd, const net::Addres
       accepted_at_(worker.now()),
       request_started_(never),
       transaction_started_(never),
-      startup_(
-          std::make_unique<session::StartupFlow>(
-              !peer.is_unix() && worker.config().client_tls.mode != TlsMode::disable)) {
+      startup_(std::make_unique<session::StartupFlow>(
+          !peer.is_unix() && worker.config().client_tls.mode != TlsMode::disable)) {
   socket_.watch(true, false);
 }
 
