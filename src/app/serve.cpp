@@ -4,6 +4,7 @@
 #include <csignal>
 #include <cstdio>
 #include <memory>
+#include <set>
 #include <stdexcept>
 
 #include <sys/prctl.h>
@@ -15,6 +16,7 @@
 #include "dwspool/net/signal.h"
 
 #include "dwspool/admin/http_server.h"
+#include "dwspool/proxy/database_facts.h"
 #include "dwspool/proxy/server.h"
 
 #include "app/notify.h"
@@ -92,6 +94,19 @@ const char* stop_text(proxy::Stop how) {
   return "all connections are closed now";
 }
 
+void add_pgbouncer_facts(metrics::ProcessFacts& facts, const proxy::Hub& hub) {
+  const std::shared_ptr<const config::Config> config = hub.config();
+  facts.pgbouncer_names = config->http.pgbouncer_metrics;
+  if (!facts.pgbouncer_names) return;
+  std::set<std::string> named;
+  for (const auto& [key, blocks] : hub.metrics.pools()) named.insert(key.database);
+  for (const auto& row : proxy::database_facts(*config, *hub.gates.current(), named)) {
+    facts.databases.push_back({row.name, row.hosts, row.port, row.database, row.force_user,
+                               row.pool_mode, row.pool_size, row.reserve_pool_size, row.paused,
+                               row.disabled});
+  }
+}
+
 std::unique_ptr<admin::HttpServer> start_http(proxy::Hub& hub, double start_time) {
   const config::HttpEndpoint endpoint = hub.config()->http;
   if (endpoint.host.empty()) return nullptr;
@@ -109,6 +124,7 @@ std::unique_ptr<admin::HttpServer> start_http(proxy::Hub& hub, double start_time
     for (const proxy::TlsStore::Expiry& each : hub.tls.expiries(*hub.config())) {
       facts.certificates.emplace_back(each.use, each.not_after);
     }
+    add_pgbouncer_facts(facts, hub);
     return metrics::render(hub.metrics, facts, monotonic_now());
   };
   sources.health = [&hub] { return health_of(hub.metrics); };

@@ -122,6 +122,7 @@ std::optional<HttpEndpoint> http_of(Section section) {
   HttpEndpoint endpoint{"127.0.0.1", 0};
   read_host(section, endpoint.host);
   section.number("port", {1, 65535}, endpoint.port);
+  endpoint.pgbouncer_metrics = section.boolean("pgbouncer_metrics").value_or(false);
   section.refuse_unknown();
   if (!section.has("port")) section.complain("needs a 'port'");
   if (!section.clean()) return std::nullopt;

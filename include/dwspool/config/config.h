@@ -197,7 +197,8 @@ struct User {
 
 struct HttpEndpoint {
   std::string host;
-  std::uint16_t port = 0;  // 0: none
+  std::uint16_t port = 0;          // 0: none
+  bool pgbouncer_metrics = false;  // also by the names of PgBouncer's exporter
   friend bool operator==(const HttpEndpoint&, const HttpEndpoint&) = default;
 };
 
@@ -205,6 +206,7 @@ struct HttpEndpoint {
 struct Console {
   std::vector<std::string> admin_users;  // everything
   std::vector<std::string> stats_users;  // SHOW
+  bool old_columns = false;              // SHOW has what old versions of PgBouncer had, too
 
   bool is_admin(std::string_view user) const;
   bool is_allowed(std::string_view user) const;
