@@ -95,7 +95,13 @@ std::unique_ptr<net::Listener> Server::listen(const config::Listener& listener) 
   options.backlog = listener.backlog;
   return std::make_unique<net::Listener>(
       loop(), options,
-      [this](UniqueFd fd, const net::Address& peer) { accept(std::move(fd), peer); },
+      [this, proxies = listener.proxies](UniqueFd fd, const net::Address& peer) {
+        const std::string address = proxies.empty() ? std::string() : peer.bytes();
+        const bool by_proxy =
+            std::any_of(proxies.begin(), proxies.end(),
+                        [&](const auth::Network& network) { return network.includes(address); });
+        accept(std::move(fd), peer, by_proxy);
+      },
       [this](const std::string& error) {
         hub_.log.write_limited(LogLevel::error, "listener.paused",
                                "connections cannot be accepted for the moment",
@@ -165,16 +171,18 @@ void Server::forget_coordinators(const config::Config& before, const config::Con
 }
 
 // In turn: what a client will cost cannot be known when it comes.
-void Server::accept(UniqueFd fd, const net::Address& peer) {
+void Server::accept(UniqueFd fd, const net::Address& peer, bool by_proxy) {
   Worker& worker = *workers_[next_worker_];
   next_worker_ = (next_worker_ + 1) % workers_.size();
   if (worker.index() == 0) {
-    worker.add_client(std::move(fd), peer);
+    worker.add_client(std::move(fd), peer, by_proxy);
     return;
   }
   // std::function wants its content copyable.
   auto shared = std::make_shared<UniqueFd>(std::move(fd));
-  worker.post([shared, peer](Worker& owner) { owner.add_client(std::move(*shared), peer); });
+  worker.post([shared, peer, by_proxy](Worker& owner) {
+    owner.add_client(std::move(*shared), peer, by_proxy);
+  });
 }
 
 void Server::run() {

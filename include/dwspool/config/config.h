@@ -33,6 +33,8 @@ struct Listener {
   std::uint16_t port = 6432;
   std::uint32_t unix_mode = 0777;
   int backlog = 1024;
+  // Load balancers: they begin with a header of the PROXY protocol, which says for whom.
+  std::vector<auth::Network> proxies;
 
   bool is_unix() const { return !unix_dir.empty(); }
   friend bool operator==(const Listener&, const Listener&) = default;

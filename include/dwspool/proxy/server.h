@@ -49,7 +49,10 @@ class Server {
   std::vector<net::Address> addresses() const;
 
  private:
-  void accept(UniqueFd fd, const net::Address& peer);
+  void accept(UniqueFd fd, const net::Address& peer, bool by_proxy);
+  UniqueFd take_inherited(const net::ListenOptions& options);
+  void wait_for_leaving();
+  std::int64_t connected_clients() const;
   std::unique_ptr<net::Listener> listen(const config::Listener& listener);
   void forget_coordinators(const config::Config& before, const config::Config& after);
   void sample_statistics();
