@@ -19,9 +19,12 @@
 #include "dwspool/proxy/database_facts.h"
 #include "dwspool/proxy/server.h"
 
+#include "app/handover.h"
+#include "app/inherited.h"
 #include "app/notify.h"
 #include "app/reload.h"
 #include "app/version.h"
+#include "app/watchdog.h"
 
 namespace dwspool::app {
 namespace {
@@ -143,6 +146,8 @@ int serve(config::Config config) {
   net::Signal::block(SIGINT);
   net::Signal::block(SIGHUP);
   net::Signal::block(SIGQUIT);
+  net::Signal::block(SIGUSR2);
+  Inherited inherited = take_inherited();
   const double start_time =
       std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count();
   std::unique_ptr<Log> log;
@@ -153,16 +158,24 @@ int serve(config::Config config) {
     proxy::Hub hub(std::make_shared<const config::Config>(std::move(config)), *log, registry,
                    auth::random_bytes(mock_secret_size));
     raise_file_limit(*hub.config(), *log);
-    proxy::Server server(hub);
-    const std::unique_ptr<admin::HttpServer> http = start_http(hub, start_time);
+    proxy::Server server(hub, std::move(inherited.listeners));
+    std::unique_ptr<admin::HttpServer> http = start_http(hub, start_time);
     hub.reloads.last_good_at = static_cast<std::int64_t>(start_time);
     Reloader reloader(hub, server);
     hub.control.reload = [&reloader](Reloader::Done done) { reloader.reload(std::move(done)); };
     hub.version = version;
 
+    Handover handover(hub, server, [&](bool lent) {
+      try {
+        http = lent ? nullptr : start_http(hub, start_time);
+      } catch (const std::exception& error) {
+        log->write(LogLevel::error, "http.failed", error.what());
+      }
+    });
+
     const auto end = [&](const char* name, proxy::Stop how) {
       log->write(LogLevel::info, "process.stopping", stop_text(how), {{"cause", name}});
-      notify_service_manager("STOPPING=1");
+      if (!handover.done()) notify_service_manager("STOPPING=1");
       server.shut_down(how);
     };
     using proxy::Stop;
@@ -172,6 +185,7 @@ int serve(config::Config config) {
     const net::Signal interrupt(server.loop(), SIGINT, [&] { end("SIGINT", Stop::after_servers); });
     const net::Signal quit(server.loop(), SIGQUIT, [&] { end("SIGQUIT", Stop::at_once); });
 
+    const net::Signal take_over(server.loop(), SIGUSR2, [&] { handover.start(); });
     const net::Signal hang_up(server.loop(), SIGHUP,
                               [&] { reloader.reload([](const proxy::Hub::Complaints&) {}); });
 
@@ -187,6 +201,8 @@ int serve(config::Config config) {
                 {"workers", static_cast<std::int64_t>(hub.config()->workers)},
                 {"config", hub.config()->file}});
     notify_service_manager("READY=1");
+    inherited.say_ready();
+    const Watchdog watchdog(server.loop(), [&] { return health_of(registry).empty(); });
     server.run();
     log->write(LogLevel::info, "process.stopped", "dwspool has ended");
     return 0;

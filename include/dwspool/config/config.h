@@ -224,6 +224,7 @@ struct Config {
   std::uint32_t max_client_conn = 1000;
   Duration client_login_timeout = std::chrono::seconds{60};
   Duration shutdown_timeout = std::chrono::seconds{30};
+  Duration handover_time = std::chrono::seconds{30};
   KeepAlive client_keepalive;
   ClientTls client_tls;
   AuthMethod auth_method = AuthMethod::scram_sha_256;
