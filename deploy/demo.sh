@@ -47,7 +47,7 @@ cleanup() {
     wait "$dwspool_pid" 2>/dev/null || true
   fi
   for data in "$folder"/pg*/data; do
-    if [ -f "$data/postmaster.pid" ]; then as_postgres "$bin/pg_ctl" -D "$data" -m immediate -w stop >/dev/null || true; fi
+    if [ -f "$data/postmaster.pid" ]; then as_postgres "$bin/pg_ctl" -D "$data" -m immediate -w stop >/dev/null 2>&1 || true; fi
   done
   if [ $status -ne 0 ]; then tail -n 20 "$folder"/*.log 2>/dev/null || true; fi
   rm -rf "$folder"
@@ -89,11 +89,10 @@ CONF
   as_postgres "$bin/pg_ctl" -D "$folder/pg2/data" -l "$folder/pg2/server.log" -w start >/dev/null
   echo "primary on 127.0.0.1:$port1, streaming standby on 127.0.0.1:$port2"
   clusters="clusters:
-  main: {coordinators: [\"127.0.0.1:$port1\"]}
-  standby: {coordinators: [\"127.0.0.1:$port2\"]}
+  main: {coordinators: [\"127.0.0.1:$port1\", \"127.0.0.1:$port2\"]}
 databases:
-  $database: {cluster: main}
-  ${database}_standby: {cluster: standby, database: $database}"
+  $database: {cluster: main, target: read-write}
+  ${database}_standby: {cluster: main, target: read-only, database: $database}"
 else
   if [ -n "${DWS_PASSWORD:-}" ]; then
     password=$DWS_PASSWORD
@@ -161,15 +160,35 @@ if [ ${#coordinators[@]} -eq 0 ]; then
   PGPASSWORD=$password psql -X -h 127.0.0.1 -p "$port" -U "$user" -d "${database}_standby" \
     -c "select *, pg_is_in_recovery() as read_from_the_standby from test order by 1"
 fi
-curl -s "http://127.0.0.1:$http_port/metrics" 2>/dev/null | grep -E '^dwspool_(queries|transactions|backend_connections_opened|client_logins)_total' || true
+
+if [ ${#coordinators[@]} -eq 0 ]; then
+  step "A switchover under load: kill the primary, promote the standby"
+  # What is committed is on the standby, too.
+  psql -qX -h 127.0.0.1 -p "$port1" -U postgres -d postgres \
+    -c "alter system set synchronous_standby_names = '*'" -c "select pg_reload_conf()" >/dev/null
+  for _ in $(seq 100); do
+    [ "$(psql -AtqX -h 127.0.0.1 -p "$port1" -U postgres -d postgres -c "select count(*) from pg_stat_replication where sync_state = 'sync'")" = 1 ] && break
+    sleep 0.05
+  done
+  primary_pid=$(head -n 1 "$folder/pg1/data/postmaster.pid")
+  promote="$bin/pg_ctl -D $folder/pg2/data -w promote >/dev/null"
+  if [ "$(id -u)" -eq 0 ]; then promote="cd / && setpriv --reuid=postgres --regid=postgres --clear-groups $promote"; fi
+  /usr/bin/python3 deploy/demo/switchover.py "$port" "$port1" "$port2" "$database" "$user" "$folder/password" \
+    "kill -9 $primary_pid; sleep 1; $promote"
+fi
+
+curl -s "http://127.0.0.1:$http_port/metrics" 2>/dev/null | grep -E '^dwspool_(queries|transactions|backend_connections_opened|client_logins|replays)_total' || true
 cat <<TXT
 
 The program's transactions ran over pooled connections: dwspool answered each BEGIN itself and sent
-it along with the first statement. How to go on:
+it along with the first statement. When the primary died, it ran open transactions again on the new one;
+08007 above is a COMMIT that was on its way: its outcome is unknown, and nobody runs it twice. How to
+go on:
 
   config/dwspool.yaml      every key, with its default; copy it and put in your coordinators
   dwspool check --config   tries every coordinator before your applications do
   deploy/demo.sh --coordinator HOST:PORT --database NAME --user NAME
                            this demo, against a coordinator of your own
+  doc/replay.md            what is run again when, and what an application sees
   README.md                pool modes, what is carried from statement to statement, operation
 TXT
