@@ -75,7 +75,7 @@ def accounts(pg):
 
 
 def test_pgbench_runs_across_handovers_without_an_error(accounts, succession):
-    line = succession(handover_time="20s")
+    line = succession(handover_time="20s", workers=2)
     stays = pgbench(line.proxy, "-T", "5")         # the same four connections all the time
     comes = pgbench(line.proxy, "-C", "-T", "5")   # a connection for each transaction
     for _ in range(3):
