@@ -43,6 +43,7 @@ std::vector<std::string> own_environment() {
 
 std::vector<char*> pointers_to(std::vector<std::string>& texts) {
   std::vector<char*> pointers;
+  pointers.reserve(texts.size() + 1);
   for (std::string& text : texts) pointers.push_back(text.data());
   pointers.push_back(nullptr);
   return pointers;
@@ -74,10 +75,10 @@ struct Plan {
 
 }  // namespace
 
-Handover::Handover(proxy::Hub& hub, proxy::Server& server, std::function<void(bool)> lend_http)
+Handover::Handover(proxy::Hub& hub, proxy::Server& server, Http http)
     : hub_(hub),
       server_(server),
-      lend_http_(std::move(lend_http)),
+      http_(std::move(http)),
       executable_(own_file()),
       environment_(own_environment()),
       timer_(server.loop(), [this] { look(); }) {}
@@ -85,11 +86,15 @@ Handover::Handover(proxy::Hub& hub, proxy::Server& server, std::function<void(bo
 Handover::~Handover() = default;
 
 void Handover::start() {
-  if (done_ || child_ != 0) return;
-  if (hub_.draining.load(std::memory_order_relaxed)) return;
+  if (done_ || under_way_ || hub_.draining.load(std::memory_order_relaxed)) return;
+  under_way_ = true;
   hub_.log.write(LogLevel::info, "process.handover", "another process is started to take over",
                  {{"file", executable_}});
-  lend_http_(true);
+  http_.release([this] { go_on(); });
+}
+
+void Handover::go_on() {
+  if (hub_.draining.load(std::memory_order_relaxed)) return;  // told to end meanwhile
   if (!spawn()) {
     return fail(std::string("the process cannot be started: ") + std::strerror(errno));
   }
@@ -156,7 +161,8 @@ void Handover::fail(const std::string& why) {
   }
   hub_.log.write(LogLevel::error, "process.handover_failed",
                  "nobody takes over, this process goes on: " + why);
-  lend_http_(false);
+  under_way_ = false;
+  http_.restore();
 }
 
 }  // namespace dwspool::app

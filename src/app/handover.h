@@ -2,10 +2,10 @@
 // sockets, and when it serves, this one listens no more and goes on with the clients that it has
 // (Server::hand_over). If it does not come to serve, nothing has happened.
 //
-//          start()                 a byte by the pipe
-//   idle ───────────► waiting ─────────────────────────► handed over
-//     ▲                  │ its end, or time is up
-//     └──────────────────┘
+//          start()              HTTP has ended           a byte by the pipe
+//   idle ───────────► releasing ─────────────► waiting ─────────────────────► handed over
+//     ▲                                           │ its end, or time is up
+//     └───────────────────────────────────────────┘
 #pragma once
 
 #include <functional>
@@ -25,9 +25,13 @@ namespace dwspool::app {
 
 class Handover {
  public:
-  // `lend_http(true)`: the HTTP address is the other process's for the moment, `false`: it is ours
-  // again. Keeps the environment and the name of the executable file as they are now.
-  Handover(proxy::Hub& hub, proxy::Server& server, std::function<void(bool)> lend_http);
+  // The HTTP address, which only one process can have.
+  struct Http {
+    std::function<void(std::function<void()> done)> release;  // takes its time
+    std::function<void()> restore;
+  };
+  // Keeps the environment and the name of the executable file as they are now.
+  Handover(proxy::Hub& hub, proxy::Server& server, Http http);
   ~Handover();
   Handover(const Handover&) = delete;
   Handover& operator=(const Handover&) = delete;
@@ -37,6 +41,7 @@ class Handover {
   bool done() const { return done_; }
 
  private:
+  void go_on();
   bool spawn();
   void look();
   void succeed();
@@ -44,13 +49,14 @@ class Handover {
 
   proxy::Hub& hub_;
   proxy::Server& server_;
-  std::function<void(bool)> lend_http_;
+  Http http_;
   std::string executable_;
   std::vector<std::string> environment_;
   net::Timer timer_;
   UniqueFd ready_;
   pid_t child_ = 0;
   TimePoint give_up_at_ = never;
+  bool under_way_ = false;
   bool done_ = false;
 };
 

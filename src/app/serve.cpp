@@ -3,6 +3,7 @@
 #include <chrono>
 #include <csignal>
 #include <cstdio>
+#include <functional>
 #include <memory>
 #include <set>
 #include <stdexcept>
@@ -14,6 +15,7 @@
 #include "dwspool/metrics/exposition.h"
 
 #include "dwspool/net/signal.h"
+#include "dwspool/net/work.h"
 
 #include "dwspool/admin/http_server.h"
 #include "dwspool/proxy/database_facts.h"
@@ -136,17 +138,27 @@ std::unique_ptr<admin::HttpServer> start_http(proxy::Hub& hub, double start_time
                                              std::move(sources));
 }
 
+void announce(const proxy::Hub& hub, const proxy::Server& server, const admin::HttpServer* http) {
+  for (const net::Address& address : server.addresses()) {
+    hub.log.write(LogLevel::info, "listener.open", "listening", {{"address", address.text()}});
+  }
+  if (http != nullptr) {
+    hub.log.write(LogLevel::info, "http.open", "serving /metrics, /healthz and /readyz",
+                  {{"host", hub.config()->http.host}, {"port", std::int64_t{http->port()}}});
+  }
+  hub.log.write(LogLevel::info, "process.started", "dwspool is ready",
+                {{"version", version},
+                 {"workers", static_cast<std::int64_t>(hub.config()->workers)},
+                 {"config", hub.config()->file}});
+}
+
 }  // namespace
 
 int serve(config::Config config) {
   // Passwords are in memory: no core dump shows them, and no other process reads them.
   static_cast<void>(::prctl(PR_SET_DUMPABLE, 0));
   static_cast<void>(std::signal(SIGPIPE, SIG_IGN));
-  net::Signal::block(SIGTERM);
-  net::Signal::block(SIGINT);
-  net::Signal::block(SIGHUP);
-  net::Signal::block(SIGQUIT);
-  net::Signal::block(SIGUSR2);
+  for (const int number : {SIGTERM, SIGINT, SIGHUP, SIGQUIT, SIGUSR2}) net::Signal::block(number);
   Inherited inherited = take_inherited();
   const double start_time =
       std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count();
@@ -165,13 +177,23 @@ int serve(config::Config config) {
     hub.control.reload = [&reloader](Reloader::Done done) { reloader.reload(std::move(done)); };
     hub.version = version;
 
-    Handover handover(hub, server, [&](bool lent) {
-      try {
-        http = lent ? nullptr : start_http(hub, start_time);
-      } catch (const std::exception& error) {
-        log->write(LogLevel::error, "http.failed", error.what());
-      }
-    });
+    Handover handover(
+        hub, server,
+        {.release =
+             [&](std::function<void()> done) {
+               // Not here: it waits for whoever is reading an answer.
+               auto last = std::make_shared<std::unique_ptr<admin::HttpServer>>(std::move(http));
+               net::run_in_background(
+                   server.loop(), [last] { last->reset(); }, std::move(done));
+             },
+         .restore =
+             [&] {
+               try {
+                 http = start_http(hub, start_time);
+               } catch (const std::exception& error) {
+                 log->write(LogLevel::error, "http.failed", error.what());
+               }
+             }});
 
     const auto end = [&](const char* name, proxy::Stop how) {
       log->write(LogLevel::info, "process.stopping", stop_text(how), {{"cause", name}});
@@ -189,17 +211,7 @@ int serve(config::Config config) {
     const net::Signal hang_up(server.loop(), SIGHUP,
                               [&] { reloader.reload([](const proxy::Hub::Complaints&) {}); });
 
-    for (const net::Address& address : server.addresses()) {
-      log->write(LogLevel::info, "listener.open", "listening", {{"address", address.text()}});
-    }
-    if (http) {
-      log->write(LogLevel::info, "http.open", "serving /metrics, /healthz and /readyz",
-                 {{"host", hub.config()->http.host}, {"port", std::int64_t{http->port()}}});
-    }
-    log->write(LogLevel::info, "process.started", "dwspool is ready",
-               {{"version", version},
-                {"workers", static_cast<std::int64_t>(hub.config()->workers)},
-                {"config", hub.config()->file}});
+    announce(hub, server, http.get());
     notify_service_manager("READY=1");
     inherited.say_ready();
     const Watchdog watchdog(server.loop(), [&] { return health_of(registry).empty(); });

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import subprocess
 import time
 
@@ -142,3 +143,21 @@ def test_a_successor_that_cannot_start_changes_nothing(succession):
     line.proxy.write_config()
     line.hand_over()  # and the next time it works
     psycopg2.connect(line.proxy.dsn("postgres")).close()
+
+
+def test_a_slow_scraper_holds_up_nobody_but_the_handover(succession):
+    line = succession(handover_time="10s")
+    with psycopg2.connect(line.proxy.dsn("postgres")) as client, client.cursor() as cursor:
+        with socket.create_connection(("127.0.0.1", line.proxy.http_port)) as scraper:
+            scraper.sendall(b"GET /metrics HTTP/1.1\r\n")  # and no end
+            time.sleep(0.2)
+            os.kill(line.pid, signal.SIGUSR2)
+            for _ in range(10):
+                begun = time.monotonic()
+                cursor.execute("select 1")
+                assert time.monotonic() - begun < 0.5
+                time.sleep(0.05)
+        wait_until(lambda: "[process.handed_over]" in line.proxy.log(), timeout=20, what="a handover")
+        line.all.append(children_of(line.pid)[0])
+        cursor.execute("select 1")
+    client.close()
