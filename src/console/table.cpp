@@ -47,7 +47,7 @@ std::string binary_numeric(std::string_view number) {
   const std::size_t point = std::min(number.find('.'), number.size());
   const std::size_t scale = point < number.size() ? number.size() - point - 1 : 0;
   std::string text(number.substr(0, point));
-  std::int16_t weight = static_cast<std::int16_t>((point + group - 1) / group - 1);
+  auto weight = static_cast<std::int16_t>((point + group - 1) / group - 1);
   if (scale > 0) text.append(number.substr(point + 1)).append((group - scale % group) % group, '0');
   std::vector<std::uint16_t> digits;
   const std::size_t first = text.size() % group;

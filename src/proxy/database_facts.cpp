@@ -51,6 +51,7 @@ std::vector<console::DatabaseFacts> database_facts(const config::Config& config,
     if (database.name != "*") names.insert(database.name);
   }
   std::vector<console::DatabaseFacts> facts;
+  facts.reserve(names.size());
   for (const std::string& name : names) facts.push_back(facts_of(config, name, gates));
   return facts;
 }

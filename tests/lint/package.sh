@@ -1,7 +1,10 @@
 #!/usr/bin/env bash
 # Builds the Debian package and looks into it: what is in it, what lintian says, whether it can be
 # installed into an empty root, and whether the binary in there works.
-# usage: tests/lint/package.sh BUILD_FOLDER     (of any preset; the binary is built if it is not)
+# usage: tests/lint/package.sh BUILD_FOLDER [--clean-root]
+#   BUILD_FOLDER: of any preset; the binary is built if it is not there.
+#   --clean-root: as root, besides: into a Debian that debootstrap has just made, by apt, with nothing
+#     but what the package depends on. Some minutes, and some hundred megabytes from the mirror.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 build=$(realpath "${1:?usage: package.sh BUILD_FOLDER}")
@@ -61,4 +64,22 @@ dpkg --root="$clean" --force-depends --force-not-root --force-script-chrootless 
 dpkg --root="$clean" --force-script-chrootless --force-not-root --log="$folder/dpkg.log" --purge dwspool >/dev/null 2>&1 \
   || fail "it cannot be removed"
 [ ! -e "$clean/usr/sbin/dwspool" ] || fail "the binary is left behind"
+
+# The same where everything that it needs has to come by its dependencies.
+if [ "${2:-}" = --clean-root ]; then
+  debian=$folder/debian
+  debootstrap --variant=minbase bookworm "$debian" >"$folder/log" 2>&1 || { tail -n 5 "$folder/log" >&2; exit 1; }
+  cp "$package" "$debian/tmp/dwspool.deb"
+  within() { chroot "$debian" env DEBIAN_FRONTEND=noninteractive LC_ALL=C.UTF-8 "$@"; }
+  within apt-get install -y -qq --no-install-recommends /tmp/dwspool.deb >"$folder/log" 2>&1 \
+    || { tail -n 5 "$folder/log" >&2; fail "apt does not install it"; }
+  within /usr/sbin/dwspool --version
+  within /usr/sbin/dwspool --config /etc/dwspool/dwspool.yaml --test-config >/dev/null || fail "it does not run there"
+  echo "# mine" >>"$debian/etc/dwspool/dwspool.yaml"
+  within dpkg -i /tmp/dwspool.deb >"$folder/log" 2>&1 </dev/null || fail "it cannot be installed again"
+  grep -qx "# mine" "$debian/etc/dwspool/dwspool.yaml" || fail "an upgrade has changed the configuration"
+  within apt-get purge -y -qq dwspool >"$folder/log" 2>&1 || fail "it cannot be removed"
+  [ ! -e "$debian/etc/dwspool/dwspool.yaml" ] || fail "a purge leaves the configuration behind"
+  echo "clean root: well"
+fi
 echo "package: well"
