@@ -73,7 +73,9 @@ tests/fuzz/run.sh --seconds 15
 step "The demo"
 deploy/demo.sh
 
-step "Service and container"
+step "Service, container, package, manifests"
 tests/lint/deploy.sh
+tests/lint/package.sh build/release  # that of the demo
+/usr/bin/python3 tests/lint/manifests.py build/release/dwspool
 
 step "All is well"

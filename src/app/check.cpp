@@ -1,5 +1,6 @@
 #include "app/check.h"
 
+#include <algorithm>
 #include <array>
 #include <cstdio>
 #include <memory>
@@ -13,6 +14,7 @@
 
 #include "dwspool/proxy/pool_context.h"
 
+#include "app/check_report.h"
 #include "app/probe.h"
 
 namespace dwspool::app {
@@ -44,41 +46,34 @@ std::vector<Candidate> candidates(const config::Config& config) {
   return found;
 }
 
-void print_row(const std::array<std::string, 5>& cells) {
-  std::printf("%-9s %-24s %-20s %-6s %s\n", cells[0].c_str(), cells[1].c_str(), cells[2].c_str(),
-              cells[3].c_str(), cells[4].c_str());
-}
-
-bool check_coordinators(const config::Config& config, const proxy::TlsStore& tls,
-                        const Candidate& candidate) {
+void check_coordinators(const config::Config& config, const proxy::TlsStore& tls,
+                        const Candidate& candidate, std::vector<CheckRow>& rows) {
   const auto route = proxy::make_route(config, candidate.database, candidate.user);
-  if (!route) return true;
-  bool good = true;
+  if (!route) return;
   for (const config::Coordinator& coordinator : route->cluster->coordinators) {
-    const ProbeResult result = probe({tls, *route->cluster, coordinator}, route->database,
-                                     route->user, route->credential.password);
-    std::string detail = result.problem;
-    if (result.logged_in) {
-      detail = result.dialect + " " + result.server_version + ", " + result.method + ", " +
-               (result.tls.empty() ? "no TLS" : result.tls) + ", " +
-               std::to_string(static_cast<int>(result.milliseconds)) + " ms";
-      if (result.method.starts_with("gaussdb")) {
-        detail +=
-            "; a stock libpq fails here (\"none of the server's SASL authentication "
-            "mechanisms are supported\"), through dwspool it works";
-      }
-    } else if (!result.reachable) {
-      detail = "does not answer: " + detail;
+    CheckRow row;
+    row.target = "CN";
+    row.address = coordinator.label();
+    row.user = route->user;
+    row.database = route->database;
+    row.probe = probe({tls, *route->cluster, coordinator}, route->database, route->user,
+                      route->credential.password);
+    row.good = row.probe->logged_in;
+    row.detail = summary_of(*row.probe);
+    if (row.good) {
+      row.stock_client = stock_client_problem(row.probe->method);
+      row.advice = advice_for(*row.probe, route->settings);
     }
-    print_row({"CN", coordinator.label(), route->user + "@" + route->database,
-               result.logged_in ? "ok" : "FAILED", detail});
-    good = good && result.logged_in;
+    rows.push_back(std::move(row));
   }
-  return good;
 }
 
 // As psycopg2 would: it is libpq.
-bool check_through_dwspool(const config::Listener& listener, const Candidate& candidate) {
+CheckRow check_through_dwspool(const config::Listener& listener, const Candidate& candidate) {
+  CheckRow row;
+  row.target = "dwspool";
+  row.user = candidate.user;
+  row.database = candidate.database;
   const std::string host = listener.is_unix()     ? listener.unix_dir
                            : listener.host == "*" ? "127.0.0.1"
                                                   : listener.host;
@@ -94,39 +89,40 @@ bool check_through_dwspool(const config::Listener& listener, const Candidate& ca
       "dwspool check",        "prefer",         nullptr};
   const std::unique_ptr<PGconn, decltype(&::PQfinish)> connection(
       ::PQconnectdbParams(keys.data(), values.data(), 0), &::PQfinish);
-  std::string detail;
-  bool good = ::PQstatus(connection.get()) == CONNECTION_OK;
-  if (good) {
+  row.address = host + ":" + port;
+  row.good = ::PQstatus(connection.get()) == CONNECTION_OK;
+  if (row.good) {
     const std::unique_ptr<PGresult, decltype(&::PQclear)> result(
         ::PQexec(connection.get(), "select 1"), &::PQclear);
-    good = ::PQresultStatus(result.get()) == PGRES_TUPLES_OK;
-    detail = good ? "connects and runs a statement" : ::PQresultErrorMessage(result.get());
+    row.good = ::PQresultStatus(result.get()) == PGRES_TUPLES_OK;
+    row.detail = row.good ? "connects and runs a statement" : ::PQresultErrorMessage(result.get());
   } else {
-    detail = ::PQerrorMessage(connection.get());
+    row.detail = ::PQerrorMessage(connection.get());
   }
-  print_row({"dwspool", host + ":" + port, candidate.user + "@" + candidate.database,
-             good ? "ok" : "FAILED", printable(trim(detail), 300)});
-  return good;
+  row.detail = printable(trim(row.detail), 300);
+  return row;
 }
 
 }  // namespace
 
-int check(const config::Config& config) {
+int check(const config::Config& config, bool json) {
   const std::vector<Candidate> all = candidates(config);
   if (all.empty()) {
-    std::printf("%s names no user but \"*\": there is nobody to log in as.\n", config.file.c_str());
+    std::fprintf(stderr, "%s names no user but \"*\": there is nobody to log in as.\n",
+                 config.file.c_str());
     return 1;
   }
   const proxy::TlsStore tls(config);
-  print_row({"target", "address", "as", "result", "detail"});
-  bool good = true;
+  std::vector<CheckRow> rows;
   for (const Candidate& candidate : all) {
-    good = check_coordinators(config, tls, candidate) && good;
+    check_coordinators(config, tls, candidate, rows);
     for (const config::Listener& listener : config.listeners) {
-      good = check_through_dwspool(listener, candidate) && good;
+      rows.push_back(check_through_dwspool(listener, candidate));
     }
   }
-  return good ? 0 : 1;
+  std::fputs((json ? as_json(rows) : as_table(rows)).c_str(), stdout);
+  return std::all_of(rows.begin(), rows.end(), [](const CheckRow& row) { return row.good; }) ? 0
+                                                                                             : 1;
 }
 
 }  // namespace dwspool::app

@@ -47,7 +47,7 @@ int main(int argc, char** argv) {
   }
   if (const auto* check = std::get_if<app::CheckCommand>(&command)) {
     const config::Config* config = load(check->config_file, result);
-    return config != nullptr ? app::check(*config) : exit_bad_config;
+    return config != nullptr ? app::check(*config, check->json) : exit_bad_config;
   }
   const config::Config* config = load(std::get<app::RunCommand>(command).config_file, result);
   return config != nullptr ? app::serve(*config) : exit_bad_config;

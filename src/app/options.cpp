@@ -13,7 +13,7 @@ constexpr std::string_view usage =
     "\n"
     "  dwspool --config FILE                 serve\n"
     "  dwspool --config FILE --test-config   say what is wrong with FILE, or that it is well\n"
-    "  dwspool check --config FILE           try every coordinator, and the running dwspool\n"
+    "  dwspool check --config FILE [--json]  try every coordinator, and the running dwspool\n"
     "  dwspool --version\n"
     "  dwspool --help\n";
 
@@ -23,6 +23,7 @@ Command parse_command_line(int argc, char** argv) {
   const std::vector<std::string_view> words(argv + 1, argv + argc);
   bool test = false;
   bool check = false;
+  bool json = false;
   std::string file;
   for (std::size_t i = 0; i < words.size(); ++i) {
     const std::string_view word = words[i];
@@ -34,6 +35,8 @@ Command parse_command_line(int argc, char** argv) {
       test = true;
     } else if (word == "check" && i == 0) {
       check = true;
+    } else if (word == "--json" && check) {
+      json = true;
     } else if (word == "--config" || word == "-c") {
       if (i + 1 == words.size()) return BadUsage{"--config wants the name of a file"};
       file = words[++i];
@@ -44,7 +47,7 @@ Command parse_command_line(int argc, char** argv) {
     }
   }
   if (file.empty()) return BadUsage{"no configuration given: dwspool --config FILE"};
-  if (check) return CheckCommand{file};
+  if (check) return CheckCommand{file, json};
   if (test) return TestConfigCommand{file};
   return RunCommand{file};
 }

@@ -14,6 +14,7 @@ struct TestConfigCommand {
 };
 struct CheckCommand {
   std::string config_file;
+  bool json = false;
 };
 struct PrintCommand {
   std::string text;

@@ -3,8 +3,10 @@
 #include <array>
 #include <cerrno>
 #include <chrono>
+#include <cstdlib>
 #include <cstring>
 #include <memory>
+#include <vector>
 
 #include <netdb.h>
 #include <sys/socket.h>
@@ -12,6 +14,9 @@
 
 #include "dwspool/base/text.h"
 #include "dwspool/base/unique_fd.h"
+
+#include "dwspool/wire/frame.h"
+#include "dwspool/wire/messages.h"
 
 #include "dwspool/auth/digest.h"
 #include "dwspool/login/encryption.h"
@@ -188,6 +193,73 @@ void converse(Line& line, login::BackendLogin& login) {
   }
 }
 
+// The rows of one answer, values as text.
+using Rows = std::vector<std::vector<std::string>>;
+
+std::vector<std::string> values_of(std::string_view data_row) {
+  wire::Cursor cursor(data_row);
+  std::vector<std::string> values(cursor.u16());
+  for (std::string& value : values) {
+    const std::uint32_t size = cursor.u32();
+    if (size != 0xffffffffU) value = cursor.bytes(size);
+  }
+  return values;
+}
+
+// No rows when anything goes wrong: what it tells is welcome, not needed.
+Rows ask(Line& line, std::string_view question) {
+  Rows rows;
+  std::string bytes;
+  wire::append_query(bytes, question);
+  if (!line.send(bytes)) return {};
+  std::string in;
+  while (true) {
+    std::string_view view = in;
+    const wire::FrameView next = wire::peek_frame(view);
+    if (next.status == wire::FrameStatus::bad) return {};
+    if (next.status != wire::FrameStatus::complete) {
+      if (!line.receive(in)) return {};
+      continue;
+    }
+    const wire::Frame frame = wire::take_frame(view, next);
+    if (frame.type == wire::backend::data_row) rows.push_back(values_of(frame.body()));
+    const bool failed = frame.type == wire::backend::error_response;
+    const bool over = frame.type == wire::backend::ready_for_query;
+    in.erase(0, in.size() - view.size());
+    if (failed) rows.clear();
+    if (over) return rows;
+  }
+}
+
+// Limits that have something to say to a pool. Those that a server does not know are missing.
+constexpr std::string_view question =
+    "select name, setting from pg_settings where name in ('max_connections', "
+    "'superuser_reserved_connections', 'session_timeout', 'failed_login_attempts', "
+    "'password_lock_time', 'statement_timeout', 'idle_in_transaction_session_timeout') "
+    "union all select 'role', case when pg_is_in_recovery() then 'standby' else 'primary' end "
+    "union all select 'clock', extract(epoch from clock_timestamp())::text";
+
+void interrogate(Line& line, ProbeResult& result) {
+  using Clock = std::chrono::steady_clock;
+  const auto begun = Clock::now();
+  if (ask(line, "select 1").empty()) return;
+  result.round_trip_milliseconds =
+      std::chrono::duration<double, std::milli>(Clock::now() - begun).count();
+  for (const std::vector<std::string>& row : ask(line, question)) {
+    if (row.size() != 2) continue;
+    if (row[0] == "role") {
+      result.role = row[1];
+    } else if (row[0] == "clock") {
+      const double now =
+          std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch())
+              .count();
+      result.clock_ahead_seconds = std::strtod(row[1].c_str(), nullptr) - now;
+    } else {
+      result.settings[row[0]] = printable(row[1]);
+    }
+  }
+}
+
 }  // namespace
 
 ProbeResult probe(const ProbeTarget& target, const std::string& database, const std::string& user,
@@ -237,11 +309,12 @@ ProbeResult probe(const ProbeTarget& target, const std::string& database, const 
     for (const auto& [name, value] : login.parameters()) {
       if (name == "server_version") result.server_version = printable(value);
     }
+    result.milliseconds =
+        std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start).count();
+    interrogate(line, result);
     std::string bye;
     wire::append_terminate(bye);
     static_cast<void>(line.send(bye));
-    result.milliseconds =
-        std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start).count();
     return result;
   }
 }

@@ -1,6 +1,7 @@
 // One log-in to a coordinator, by the machine that the daemon uses, but blocking.
 #pragma once
 
+#include <map>
 #include <optional>
 #include <string>
 
@@ -19,7 +20,12 @@ struct ProbeResult {
   std::string tls;          // its version; empty for none
   std::string dialect;
   std::string server_version;
-  std::string problem;  // why not; empty when logged in
+  // What it says of itself. Empty, or without a value, where it did not say.
+  std::string role;                           // primary, standby
+  std::optional<double> clock_ahead_seconds;  // of ours
+  std::optional<double> round_trip_milliseconds;
+  std::map<std::string, std::string> settings;  // limits, as pg_settings has them
+  std::string problem;                          // why not; empty when logged in
 };
 
 struct ProbeTarget {

@@ -56,8 +56,8 @@ void Reloader::start() {
             proxy::TlsStore::read(plan.config);
         if (auto* const problem = std::get_if<std::string>(&tls)) {
           // A file has changed since it was looked at a moment ago.
-          job->result = std::vector<config::Complaint>{
-              {job->running->file, 0, {}, std::move(*problem)}};
+          job->result =
+              std::vector<config::Complaint>{{job->running->file, 0, {}, std::move(*problem)}};
           return;
         }
         job->tls = std::get<proxy::TlsStore::Contexts>(std::move(tls));

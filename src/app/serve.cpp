@@ -3,7 +3,9 @@
 #include <chrono>
 #include <csignal>
 #include <cstdio>
+#include <functional>
 #include <memory>
+#include <set>
 #include <stdexcept>
 
 #include <sys/prctl.h>
@@ -13,13 +15,18 @@
 #include "dwspool/metrics/exposition.h"
 
 #include "dwspool/net/signal.h"
+#include "dwspool/net/work.h"
 
 #include "dwspool/admin/http_server.h"
+#include "dwspool/proxy/database_facts.h"
 #include "dwspool/proxy/server.h"
 
+#include "app/handover.h"
+#include "app/inherited.h"
 #include "app/notify.h"
 #include "app/reload.h"
 #include "app/version.h"
+#include "app/watchdog.h"
 
 namespace dwspool::app {
 namespace {
@@ -92,6 +99,19 @@ const char* stop_text(proxy::Stop how) {
   return "all connections are closed now";
 }
 
+void add_pgbouncer_facts(metrics::ProcessFacts& facts, const proxy::Hub& hub) {
+  const std::shared_ptr<const config::Config> config = hub.config();
+  facts.pgbouncer_names = config->http.pgbouncer_metrics;
+  if (!facts.pgbouncer_names) return;
+  std::set<std::string> named;
+  for (const auto& [key, blocks] : hub.metrics.pools()) named.insert(key.database);
+  for (const auto& row : proxy::database_facts(*config, *hub.gates.current(), named)) {
+    facts.databases.push_back({row.name, row.hosts, row.port, row.database, row.force_user,
+                               row.pool_mode, row.pool_size, row.reserve_pool_size, row.paused,
+                               row.disabled});
+  }
+}
+
 std::unique_ptr<admin::HttpServer> start_http(proxy::Hub& hub, double start_time) {
   const config::HttpEndpoint endpoint = hub.config()->http;
   if (endpoint.host.empty()) return nullptr;
@@ -109,6 +129,7 @@ std::unique_ptr<admin::HttpServer> start_http(proxy::Hub& hub, double start_time
     for (const proxy::TlsStore::Expiry& each : hub.tls.expiries(*hub.config())) {
       facts.certificates.emplace_back(each.use, each.not_after);
     }
+    add_pgbouncer_facts(facts, hub);
     return metrics::render(hub.metrics, facts, monotonic_now());
   };
   sources.health = [&hub] { return health_of(hub.metrics); };
@@ -117,16 +138,28 @@ std::unique_ptr<admin::HttpServer> start_http(proxy::Hub& hub, double start_time
                                              std::move(sources));
 }
 
+void announce(const proxy::Hub& hub, const proxy::Server& server, const admin::HttpServer* http) {
+  for (const net::Address& address : server.addresses()) {
+    hub.log.write(LogLevel::info, "listener.open", "listening", {{"address", address.text()}});
+  }
+  if (http != nullptr) {
+    hub.log.write(LogLevel::info, "http.open", "serving /metrics, /healthz and /readyz",
+                  {{"host", hub.config()->http.host}, {"port", std::int64_t{http->port()}}});
+  }
+  hub.log.write(LogLevel::info, "process.started", "dwspool is ready",
+                {{"version", version},
+                 {"workers", static_cast<std::int64_t>(hub.config()->workers)},
+                 {"config", hub.config()->file}});
+}
+
 }  // namespace
 
 int serve(config::Config config) {
   // Passwords are in memory: no core dump shows them, and no other process reads them.
   static_cast<void>(::prctl(PR_SET_DUMPABLE, 0));
   static_cast<void>(std::signal(SIGPIPE, SIG_IGN));
-  net::Signal::block(SIGTERM);
-  net::Signal::block(SIGINT);
-  net::Signal::block(SIGHUP);
-  net::Signal::block(SIGQUIT);
+  for (const int number : {SIGTERM, SIGINT, SIGHUP, SIGQUIT, SIGUSR2}) net::Signal::block(number);
+  Inherited inherited = take_inherited();
   const double start_time =
       std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count();
   std::unique_ptr<Log> log;
@@ -137,16 +170,34 @@ int serve(config::Config config) {
     proxy::Hub hub(std::make_shared<const config::Config>(std::move(config)), *log, registry,
                    auth::random_bytes(mock_secret_size));
     raise_file_limit(*hub.config(), *log);
-    proxy::Server server(hub);
-    const std::unique_ptr<admin::HttpServer> http = start_http(hub, start_time);
+    proxy::Server server(hub, std::move(inherited.listeners));
+    std::unique_ptr<admin::HttpServer> http = start_http(hub, start_time);
     hub.reloads.last_good_at = static_cast<std::int64_t>(start_time);
     Reloader reloader(hub, server);
     hub.control.reload = [&reloader](Reloader::Done done) { reloader.reload(std::move(done)); };
     hub.version = version;
 
+    Handover handover(
+        hub, server,
+        {.release =
+             [&](std::function<void()> done) {
+               // Not here: it waits for whoever is reading an answer.
+               auto last = std::make_shared<std::unique_ptr<admin::HttpServer>>(std::move(http));
+               net::run_in_background(
+                   server.loop(), [last] { last->reset(); }, std::move(done));
+             },
+         .restore =
+             [&] {
+               try {
+                 http = start_http(hub, start_time);
+               } catch (const std::exception& error) {
+                 log->write(LogLevel::error, "http.failed", error.what());
+               }
+             }});
+
     const auto end = [&](const char* name, proxy::Stop how) {
       log->write(LogLevel::info, "process.stopping", stop_text(how), {{"cause", name}});
-      notify_service_manager("STOPPING=1");
+      if (!handover.done()) notify_service_manager("STOPPING=1");
       server.shut_down(how);
     };
     using proxy::Stop;
@@ -156,21 +207,14 @@ int serve(config::Config config) {
     const net::Signal interrupt(server.loop(), SIGINT, [&] { end("SIGINT", Stop::after_servers); });
     const net::Signal quit(server.loop(), SIGQUIT, [&] { end("SIGQUIT", Stop::at_once); });
 
+    const net::Signal take_over(server.loop(), SIGUSR2, [&] { handover.start(); });
     const net::Signal hang_up(server.loop(), SIGHUP,
                               [&] { reloader.reload([](const proxy::Hub::Complaints&) {}); });
 
-    for (const net::Address& address : server.addresses()) {
-      log->write(LogLevel::info, "listener.open", "listening", {{"address", address.text()}});
-    }
-    if (http) {
-      log->write(LogLevel::info, "http.open", "serving /metrics, /healthz and /readyz",
-                 {{"host", hub.config()->http.host}, {"port", std::int64_t{http->port()}}});
-    }
-    log->write(LogLevel::info, "process.started", "dwspool is ready",
-               {{"version", version},
-                {"workers", static_cast<std::int64_t>(hub.config()->workers)},
-                {"config", hub.config()->file}});
+    announce(hub, server, http.get());
     notify_service_manager("READY=1");
+    inherited.say_ready();
+    const Watchdog watchdog(server.loop(), [&] { return health_of(registry).empty(); });
     server.run();
     log->write(LogLevel::info, "process.stopped", "dwspool has ended");
     return 0;

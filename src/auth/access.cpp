@@ -48,6 +48,10 @@ bool has(const std::vector<std::string>& names, std::string_view name) {
 
 }  // namespace
 
+bool Network::includes(std::string_view address) const {
+  return lies_within(without_mapping(address), bytes, prefix);
+}
+
 std::string_view to_string(AccessMethod method) {
   switch (method) {
     case AccessMethod::automatic:

@@ -30,6 +30,7 @@ void read_console(Reading& reading, Section& root, Config& config) {
   Section section = root.section("console");
   config.console.admin_users = read_names(reading, section, "admin_users", config);
   config.console.stats_users = read_names(reading, section, "stats_users", config);
+  config.console.old_columns = section.boolean("old_columns").value_or(false);
   section.refuse_unknown();
 }
 

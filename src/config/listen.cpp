@@ -2,6 +2,7 @@
 #include <charconv>
 
 #include "config/endpoint.h"
+#include "config/networks.h"
 #include "config/sections.h"
 
 namespace dwspool::config {
@@ -57,6 +58,19 @@ void read_unix_part(Section& section, Listener& listener) {
   }
 }
 
+void read_proxies(Section& section, Listener& listener) {
+  for (const Item& item : section.list("proxy_protocol")) {
+    const auto text = section.text_of(item, "a network, as 10.0.0.0/8");
+    if (!text) continue;
+    Result<Network> network = parse_network(*text);
+    if (network) {
+      listener.proxies.push_back(std::move(*network));
+    } else {
+      section.complain(item, network.error().message);
+    }
+  }
+}
+
 std::optional<Listener> listener_of(Section section) {
   Listener listener;
   const bool has_host = section.has("host");
@@ -65,12 +79,16 @@ std::optional<Listener> listener_of(Section section) {
   read_unix_part(section, listener);
   section.number("port", {0, 65535}, listener.port);
   section.number("backlog", {1, 65535}, listener.backlog);
+  read_proxies(section, listener);
   section.refuse_unknown();
   if (has_host == has_dir) {
     section.complain(has_host ? "has both 'host' and 'unix_dir'; write an entry for each"
                               : "needs 'host' (TCP) or 'unix_dir' (Unix socket)");
   } else if (has_host && section.has("mode")) {
     section.complain("mode", "belongs to 'unix_dir'; a TCP port has no file mode");
+  } else if (has_dir && section.has("proxy_protocol")) {
+    section.complain("proxy_protocol",
+                     "belongs to 'host'; a Unix socket's clients have no address");
   }
   if (!section.clean()) return std::nullopt;
   return listener;
@@ -122,6 +140,7 @@ std::optional<HttpEndpoint> http_of(Section section) {
   HttpEndpoint endpoint{"127.0.0.1", 0};
   read_host(section, endpoint.host);
   section.number("port", {1, 65535}, endpoint.port);
+  endpoint.pgbouncer_metrics = section.boolean("pgbouncer_metrics").value_or(false);
   section.refuse_unknown();
   if (!section.has("port")) section.complain("needs a 'port'");
   if (!section.clean()) return std::nullopt;

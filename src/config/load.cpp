@@ -73,6 +73,7 @@ void read_process(Section& root, Config& config) {
   root.number("max_client_conn", {1, 1000000}, config.max_client_conn);
   root.duration("client_login_timeout", range, config.client_login_timeout);
   root.duration("shutdown_timeout", range, config.shutdown_timeout);
+  root.duration("handover_time", {range.min, std::chrono::hours{24}, true}, config.handover_time);
   read_keepalive(root, config.client_keepalive);
   std::optional<AuthMethod> method;
   read_auth_method(root, "auth_method", method);

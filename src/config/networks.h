@@ -6,12 +6,11 @@
 
 #include "dwspool/base/result.h"
 
+#include "dwspool/auth/access.h"
+
 namespace dwspool::config {
 
-struct Network {
-  std::string bytes;  // 4 or 16
-  unsigned prefix = 0;
-};
+using auth::Network;
 
 // "192.0.2.0/24", "2001:db8::/32"; a single address when there is no length.
 Result<Network> parse_network(std::string_view text);

@@ -29,6 +29,7 @@ void keep_listeners(const Config& running, ReloadPlan& plan) {
         join_host_port(listener.is_unix() ? listener.unix_dir : listener.host, listener.port) + "]";
     keep(same->unix_mode, listener.unix_mode, place + ".mode", plan);
     keep(same->backlog, listener.backlog, place + ".backlog", plan);
+    keep(same->proxies, listener.proxies, place + ".proxy_protocol", plan);
   }
 }
 

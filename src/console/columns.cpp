@@ -1,5 +1,7 @@
 // The columns of every SHOW.
+#include <algorithm>
 #include <array>
+#include <cstddef>
 
 #include "dwspool/console/show.h"
 
@@ -176,6 +178,28 @@ constexpr auto pins_columns = std::to_array<Column>({{"id", int4},
                                                      {"application_name", text},
                                                      {"reasons", text},
                                                      {"backend_pid", int4}});
+constexpr auto replay_columns = std::to_array<Column>({{"name", text},
+                                                       {"database", text},
+                                                       {"user", text},
+                                                       {"failure", text},
+                                                       {"outcome", text},
+                                                       {"value", numeric}});
+
+template <std::size_t Many, std::size_t Few>
+constexpr std::array<Column, Many + Few> joined(const std::array<Column, Many>& columns,
+                                                const std::array<Column, Few>& more) {
+  std::array<Column, Many + Few> all{};
+  std::copy(columns.begin(), columns.end(), all.begin());
+  std::copy(more.begin(), more.end(), all.begin() + Many);
+  return all;
+}
+
+// Before PgBouncer 1.8.
+constexpr auto stats_with_old =
+    joined(stats_columns, std::to_array<Column>({{"total_requests", numeric}}));
+// Before 1.24.
+constexpr auto databases_with_old =
+    joined(databases_columns, std::to_array<Column>({{"reserve_pool", int4}}));
 
 }  // namespace
 
@@ -188,6 +212,8 @@ std::span<const Column> columns_of(Show what) {
       return config_columns;
     case Show::databases:
       return databases_columns;
+    case Show::databases_with_old:
+      return databases_with_old;
     case Show::pools:
       return pools_columns;
     case Show::clients:
@@ -216,6 +242,8 @@ std::span<const Column> columns_of(Show what) {
       return dns_zones_columns;
     case Show::stats:
       return stats_columns;
+    case Show::stats_with_old:
+      return stats_with_old;
     case Show::stats_totals:
       return stats_totals_columns;
     case Show::stats_averages:
@@ -226,6 +254,8 @@ std::span<const Column> columns_of(Show what) {
       return coordinators_columns;
     case Show::pins:
       return pins_columns;
+    case Show::replay:
+      return replay_columns;
   }
   return {};
 }

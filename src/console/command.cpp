@@ -42,6 +42,7 @@ constexpr std::array show_words = {
     ShowWord{"totals", Show::totals},
     ShowWord{"coordinators", Show::coordinators},
     ShowWord{"pins", Show::pins},
+    ShowWord{"replay", Show::replay},
 };
 
 enum class Argument : std::uint8_t { none, optional, required };
@@ -279,7 +280,7 @@ std::string_view help() {
          "\n\tSHOW SOCKETS|ACTIVE_SOCKETS|LISTS|MEM|STATE"
          "\n\tSHOW DNS_HOSTS|DNS_ZONES"
          "\n\tSHOW STATS|STATS_TOTALS|STATS_AVERAGES|TOTALS"
-         "\n\tSHOW COORDINATORS|PINS"
+         "\n\tSHOW COORDINATORS|PINS|REPLAY"
          "\n\tSET key = arg"
          "\n\tRELOAD"
          "\n\tPAUSE [<db>]"

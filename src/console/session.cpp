@@ -107,6 +107,15 @@ Session::Need Session::on_bytes(std::string_view& in, std::string& out) {
   return Need::input;
 }
 
+std::variant<Command, wire::ErrorReport> Session::understand(std::string_view text) const {
+  auto parsed = parse(text);
+  Command* const command = std::get_if<Command>(&parsed);
+  if (command == nullptr || !old_columns_ || command->verb != Verb::show) return parsed;
+  if (command->what == Show::stats) command->what = Show::stats_with_old;
+  if (command->what == Show::databases) command->what = Show::databases_with_old;
+  return parsed;
+}
+
 Session::Need Session::on_frame(const wire::Frame& frame, std::string& out) {
   if (skip_to_sync_ && frame.type != wire::frontend::sync &&
       frame.type != wire::frontend::terminate) {
@@ -156,7 +165,7 @@ Session::Need Session::on_query(const wire::Frame& frame, std::string& out) {
     fail(malformed(), out);
     return Need::input;
   }
-  auto parsed = parse(*text);
+  auto parsed = understand(*text);
   if (auto* report = std::get_if<wire::ErrorReport>(&parsed)) {
     fail(std::move(*report), out);
     return Need::input;
@@ -169,7 +178,7 @@ void Session::on_parse(const wire::Frame& frame, std::string& out) {
   const std::optional<wire::ParseMessage> message = wire::read_parse(frame.body());
   if (!message) return fail(malformed(), out);
   // Now, so that a mistake is found where a server would find it.
-  auto parsed = parse(message->query);
+  auto parsed = understand(message->query);
   if (auto* report = std::get_if<wire::ErrorReport>(&parsed)) return fail(std::move(*report), out);
   if (statements_.size() >= max_kept) statements_.clear();
   statements_[std::string(message->name)] = {std::string(message->query)};
@@ -193,7 +202,7 @@ void Session::on_bind(const wire::Frame& frame, std::string& out) {
         out);
   }
   if (portals_.size() >= max_kept) portals_.clear();
-  portals_[std::string(message->portal)] = {std::get<Command>(parse(statement->second.text)),
+  portals_[std::string(message->portal)] = {std::get<Command>(understand(statement->second.text)),
                                             std::move(message->formats)};
   wire::append_empty(out, wire::backend::bind_complete);
 }
@@ -211,7 +220,7 @@ void Session::on_describe(const wire::Frame& frame, std::string& out) {
                         "prepared statement \"" + printable(message->name) + "\" does not exist"),
                   out);
     }
-    command = std::get<Command>(parse(statement->second.text));
+    command = std::get<Command>(understand(statement->second.text));
     append_no_parameters(out);
   } else {
     const auto portal = portals_.find(message->name);

@@ -2,7 +2,9 @@
 
 #include <algorithm>
 #include <array>
+#include <charconv>
 #include <chrono>
+#include <cmath>
 #include <map>
 
 namespace dwspool::console {
@@ -230,6 +232,29 @@ void add_pins(Table& table, const Facts& facts) {
   }
 }
 
+std::string decimal(double value) {
+  std::array<char, 32> digits{};
+  const auto [end, failure] =
+      std::to_chars(digits.data(), digits.data() + digits.size(), value, std::chars_format::fixed,
+                    value == std::floor(value) ? 0 : 6);
+  return failure == std::errc{} ? std::string(digits.data(), end) : "0";
+}
+
+void add_replay(Table& table, const Facts& facts) {
+  for (const ReplayFacts& row : facts.replay) {
+    table.rows.push_back(
+        {row.name, row.database, row.user, row.failure, row.outcome, decimal(row.value)});
+  }
+}
+
+// What the column `name` has is there a second time, at the end.
+void repeat_column(Table& table, std::string_view name) {
+  const auto found = std::find_if(table.columns.begin(), table.columns.end(),
+                                  [&](const Column& column) { return column.name == name; });
+  const auto index = static_cast<std::size_t>(found - table.columns.begin());
+  for (Row& row : table.rows) row.push_back(row[index]);
+}
+
 }  // namespace
 
 Table show(Show what, const Facts& facts) {
@@ -251,6 +276,10 @@ Table show(Show what, const Facts& facts) {
       break;
     case Show::databases:
       add_databases(table, facts);
+      break;
+    case Show::databases_with_old:
+      add_databases(table, facts);
+      repeat_column(table, "reserve_pool_size");
       break;
     case Show::pools:
       add_pools(table, facts);
@@ -295,6 +324,10 @@ Table show(Show what, const Facts& facts) {
     case Show::stats:
       add_stats(table, facts, true, true);
       break;
+    case Show::stats_with_old:
+      add_stats(table, facts, true, true);
+      repeat_column(table, "total_query_count");
+      break;
     case Show::stats_totals:
       add_stats(table, facts, true, false);
       break;
@@ -313,6 +346,9 @@ Table show(Show what, const Facts& facts) {
       break;
     case Show::pins:
       add_pins(table, facts);
+      break;
+    case Show::replay:
+      add_replay(table, facts);
       break;
   }
   return table;

@@ -1,5 +1,6 @@
 #include "dwspool/console/table.h"
 
+#include <algorithm>
 #include <charconv>
 #include <cstddef>
 
@@ -39,9 +40,15 @@ std::int64_t number_of(std::string_view text) {
   return value;
 }
 
-// Whole numbers that are not negative, in numeric's binary format: digits to the base 10000.
-std::string binary_numeric(std::string_view text) {
+// Numbers that are not negative, in numeric's binary format: digits to the base 10000, of which
+// the weight says how many stand before the point.
+std::string binary_numeric(std::string_view number) {
   constexpr std::size_t group = 4;
+  const std::size_t point = std::min(number.find('.'), number.size());
+  const std::size_t scale = point < number.size() ? number.size() - point - 1 : 0;
+  std::string text(number.substr(0, point));
+  auto weight = static_cast<std::int16_t>((point + group - 1) / group - 1);
+  if (scale > 0) text.append(number.substr(point + 1)).append((group - scale % group) % group, '0');
   std::vector<std::uint16_t> digits;
   const std::size_t first = text.size() % group;
   for (std::size_t at = 0; at < text.size();) {
@@ -52,11 +59,13 @@ std::string binary_numeric(std::string_view text) {
   std::size_t zeros = 0;
   while (zeros < digits.size() && digits[zeros] == 0) ++zeros;
   digits.erase(digits.begin(), digits.begin() + static_cast<std::ptrdiff_t>(zeros));
+  weight = digits.empty() ? std::int16_t{0}
+                          : static_cast<std::int16_t>(weight - static_cast<std::int16_t>(zeros));
   std::string out;
   wire::append_u16(out, static_cast<std::uint16_t>(digits.size()));
-  wire::append_u16(out, static_cast<std::uint16_t>(digits.empty() ? 0 : digits.size() - 1));
+  wire::append_u16(out, static_cast<std::uint16_t>(weight));
   wire::append_u16(out, 0);  // positive
-  wire::append_u16(out, 0);  // nothing behind the point
+  wire::append_u16(out, static_cast<std::uint16_t>(scale));
   for (const std::uint16_t digit : digits) wire::append_u16(out, digit);
   return out;
 }

@@ -4,51 +4,12 @@
 
 #include <algorithm>
 #include <array>
-#include <limits>
 
-#include <prometheus/client_metric.h>
-#include <prometheus/metric_family.h>
-#include <prometheus/metric_type.h>
-#include <prometheus/text_serializer.h>
-
+#include "metrics/families.h"
 #include "metrics/label.h"
 
 namespace dwspool::metrics {
 namespace {
-
-using prometheus::ClientMetric;
-using prometheus::MetricFamily;
-using prometheus::MetricType;
-
-using Labels = std::vector<ClientMetric::Label>;
-template <class Block>
-using Blocks = std::vector<std::shared_ptr<Block>>;
-// What is added up into one time series: the blocks of all workers, and of all names that come
-// out as the same label values. Two series of equal labels would make the scrape fail.
-template <class Block>
-using Groups = std::map<Labels, Blocks<Block>>;
-
-// The serializer writes help texts as they are: what would need an escape does not compile.
-class HelpText {
- public:
-  consteval HelpText(const char* text) : text_(text) {  // NOLINT(google-explicit-constructor)
-    for (const char c : std::string_view(text)) {
-      if (c == '\\' || c == '\n') throw "needs an escape";
-    }
-  }
-  const char* get() const { return text_; }
-
- private:
-  const char* text_;
-};
-
-// Always written in full: HelpText has no default.
-template <class Block, class Number>
-struct Series {  // NOLINT(cppcoreguidelines-pro-type-member-init)
-  const char* name;
-  HelpText help;
-  Number Block::*member;
-};
 
 constexpr auto pool_counters = std::to_array<Series<PoolBlock, Counter>>({
     {"dwspool_queries_total", "Queries that were answered.", &PoolBlock::queries},
@@ -79,14 +40,6 @@ constexpr auto pool_histograms = std::to_array<Series<PoolBlock, DurationHistogr
     {"dwspool_client_wait_duration_seconds",
      "Time that clients waited for a backend; those who got one at once do not count.",
      &PoolBlock::wait_seconds},
-    {"dwspool_replay_duration_seconds",
-     "Time from a failure to the answer, of what was run again or waited to be.",
-     &PoolBlock::replay_seconds},
-});
-
-constexpr auto pool_gauges = std::to_array<Series<PoolBlock, Gauge>>({
-    {"dwspool_replay_log_bytes", "Memory of what is kept to be run again.",
-     &PoolBlock::replay_log_bytes},
 });
 
 constexpr auto worker_counters = std::to_array<Series<WorkerBlock, Counter>>({
@@ -154,121 +107,6 @@ constexpr std::array<State, 4> backend_states = {{{"opening", &PoolBlock::backen
                                                   {"lent", &PoolBlock::backends_lent},
                                                   {"cleaning", &PoolBlock::backends_cleaning}}};
 
-template <class Block>
-void append(Blocks<Block>& to, const Blocks<Block>& row) {
-  std::copy_if(row.begin(), row.end(), std::back_inserter(to),
-               [](const std::shared_ptr<Block>& block) { return block != nullptr; });
-}
-
-Groups<PoolBlock> pool_groups(const Registry& registry) {
-  Groups<PoolBlock> groups;
-  for (const auto& [key, row] : registry.pools()) {
-    append(groups[{{"database", label_text(key.database)}, {"user", label_text(key.user)}}], row);
-  }
-  return groups;
-}
-
-Groups<WorkerBlock> worker_group(const Registry& registry) {
-  Groups<WorkerBlock> groups;
-  append(groups[{}], registry.workers());
-  return groups;
-}
-
-Groups<CoordinatorBlock> coordinator_groups(const Registry& registry) {
-  Groups<CoordinatorBlock> groups;
-  for (const auto& [key, row] : registry.coordinators()) {
-    append(groups[{{"cluster", label_text(key.cluster)}, {"coordinator", label_text(key.label)}}],
-           row);
-  }
-  return groups;
-}
-
-// `read` takes a block and returns a Counter or a Gauge in it.
-template <class Block, class Read>
-double sum(const Blocks<Block>& blocks, Read read) {
-  decltype(std::invoke(read, *blocks.front()).value()) total = 0;
-  for (const auto& block : blocks) total += std::invoke(read, *block).value();
-  return static_cast<double>(total);
-}
-
-Labels with(Labels labels, const char* name, std::string_view value) {
-  labels.push_back({name, std::string(value)});
-  return labels;
-}
-
-// Collects families and leaves out those that have no time series.
-class Exposition {
- public:
-  MetricFamily& family(const char* name, HelpText help, MetricType type) {
-    return families_.emplace_back(MetricFamily{name, help.get(), type, {}});
-  }
-
-  void gauge(const char* name, HelpText help, double value, Labels labels = {}) {
-    add(family(name, help, MetricType::Gauge), std::move(labels), value);
-  }
-
-  template <class Block, class Table>
-  void sums(const Groups<Block>& groups, const Table& table, MetricType type) {
-    for (const auto& series : table) {
-      MetricFamily& to = family(series.name, series.help, type);
-      for (const auto& [labels, blocks] : groups) add(to, labels, sum(blocks, series.member));
-    }
-  }
-
-  template <class Block, class Table>
-  void histograms(const Groups<Block>& groups, const Table& table) {
-    for (const auto& series : table) {
-      MetricFamily& to = family(series.name, series.help, MetricType::Histogram);
-      for (const auto& [labels, blocks] : groups) add_histogram(to, labels, blocks, series.member);
-    }
-  }
-
-  static void add(MetricFamily& to, Labels labels, double value) {
-    ClientMetric& metric = to.metric.emplace_back();
-    metric.label = std::move(labels);
-    (to.type == MetricType::Counter ? metric.counter.value : metric.gauge.value) = value;
-  }
-
-  std::string text() && {
-    std::erase_if(families_, [](const MetricFamily& family) { return family.metric.empty(); });
-    return prometheus::TextSerializer().Serialize(families_);
-  }
-
- private:
-  // The count is the sum of the buckets as they were read, so that they agree whatever a worker
-  // writes meanwhile. The sum is read first: it does not run ahead of the count.
-  template <class Block>
-  static void add_histogram(MetricFamily& to, const Labels& labels, const Blocks<Block>& blocks,
-                            DurationHistogram Block::*member) {
-    ClientMetric& metric = to.metric.emplace_back();
-    metric.label = labels;
-    auto& histogram = metric.histogram;
-    for (const auto& block : blocks) histogram.sample_sum += (block.get()->*member).sum_seconds();
-    for (std::size_t i = 0; i < DurationHistogram::size; ++i) {
-      for (const auto& block : blocks) {
-        histogram.sample_count += (block.get()->*member).bucket(i);
-      }
-      const double bound =
-          i < duration_bounds.size() ? duration_bounds[i] : std::numeric_limits<double>::infinity();
-      histogram.bucket.push_back({histogram.sample_count, bound});
-    }
-  }
-
-  std::vector<MetricFamily> families_;
-};
-
-// Age of the oldest moment that `member` of a block names, which is monotonic time in units of
-// `unit`; 0 when none does. A moment that lies ahead is one that passed while `now` was taken.
-template <class Block>
-double oldest_age(const Blocks<Block>& blocks, Gauge Block::*member, Duration unit, TimePoint now) {
-  Duration oldest = Duration::zero();
-  for (const auto& block : blocks) {
-    const std::int64_t since = (block.get()->*member).value();
-    if (since > 0) oldest = std::max(oldest, now.time_since_epoch() - since * unit);
-  }
-  return to_seconds(oldest);
-}
-
 void add_certificates(Exposition& out, const ProcessFacts& facts) {
   MetricFamily& to =
       out.family("dwspool_certificate_not_after_timestamp_seconds",
@@ -306,18 +144,6 @@ void add_process(Exposition& out, const ProcessFacts& facts, const Blocks<Worker
   add_certificates(out, facts);
 }
 
-// One time series per entry of an array of counters, named by `name_of(index)`.
-template <class Array, class Name>
-void add_reasons(MetricFamily& to, const Blocks<WorkerBlock>& workers, Array WorkerBlock::*array,
-                 Name name_of, std::size_t first = 0) {
-  for (std::size_t i = first; i < std::tuple_size_v<Array>; ++i) {
-    Exposition::add(to, {{"reason", std::string(name_of(i))}},
-                    sum(workers, [=](const WorkerBlock& block) -> const Counter& {
-                      return (block.*array)[i];
-                    }));
-  }
-}
-
 // Only the classes that have occurred.
 void add_errors(MetricFamily& to, const Blocks<WorkerBlock>& workers) {
   constexpr std::string_view digits = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ";
@@ -328,29 +154,6 @@ void add_errors(MetricFamily& to, const Blocks<WorkerBlock>& workers) {
     const std::string name = {digits[i / digits.size()], digits[i % digits.size()]};
     Exposition::add(to, {{"class", i == 0 ? "invalid" : name}}, count);
   }
-}
-
-void add_replays(Exposition& out, const Blocks<WorkerBlock>& workers) {
-  MetricFamily& replays =
-      out.family("dwspool_replay_total", "Failures by what became of them.", MetricType::Counter);
-  for (std::size_t failure = 1; failure < replay_failures; ++failure) {
-    for (std::size_t result = 0; result < replay_results; ++result) {
-      Exposition::add(replays,
-                      {{"failure", std::string(replay_failure_name(failure))},
-                       {"result", std::string(replay_result_name(result))}},
-                      sum(workers, [=](const WorkerBlock& block) -> const Counter& {
-                        return block.replays[failure][result];
-                      }));
-    }
-  }
-  add_reasons(
-      out.family("dwspool_replay_refused_total",
-                 "Failures of which nothing was run again, by reason.", MetricType::Counter),
-      workers, &WorkerBlock::replay_refusals, replay_reason_name, 1);
-  add_reasons(
-      out.family("dwspool_replay_unprotected_total",
-                 "Transactions that were not kept to their end, by reason.", MetricType::Counter),
-      workers, &WorkerBlock::replay_unprotected, replay_reason_name, 1);
 }
 
 void add_workers(Exposition& out, const Groups<WorkerBlock>& group) {
@@ -374,33 +177,6 @@ void add_workers(Exposition& out, const Groups<WorkerBlock>& group) {
   add_errors(out.family("dwspool_errors_total", "Errors sent to clients, by SQLSTATE class.",
                         MetricType::Counter),
              workers);
-  add_replays(out, workers);
-}
-
-// How much of the traffic a failure would not be noticed by, as sampled: only what has occurred.
-void add_coverage(Exposition& out, const Groups<PoolBlock>& pools) {
-  MetricFamily& samples =
-      out.family("dwspool_replay_sampled_total",
-                 "Transactions that were looked at as if they were lost, by what it would come to.",
-                 MetricType::Counter);
-  MetricFamily& ratios = out.family("dwspool_replay_protected_ratio",
-                                    "Share of the sampled transactions whose loss would be masked.",
-                                    MetricType::Gauge);
-  for (const auto& [labels, blocks] : pools) {
-    double all = 0;
-    double covered = 0;
-    for (std::size_t i = 0; i < replay_reasons; ++i) {
-      const double count = sum(blocks, [i](const PoolBlock& block) -> const Counter& {
-        return block.replay_samples[i];
-      });
-      if (i == 0) covered = count;
-      all += count;
-      if (i > 0 && count == 0) continue;
-      Exposition::add(samples,
-                      with(labels, "outcome", i == 0 ? "protected" : replay_reason_name(i)), count);
-    }
-    if (all > 0) Exposition::add(ratios, labels, covered / all);
-  }
 }
 
 template <class States>
@@ -426,10 +202,8 @@ void add_pools(Exposition& out, const Groups<PoolBlock>& pools, TimePoint now) {
     Exposition::add(waits, labels,
                     oldest_age(blocks, &PoolBlock::oldest_wait_since, Duration(1), now));
   }
-  out.sums(pools, pool_gauges, MetricType::Gauge);
   out.sums(pools, pool_counters, MetricType::Counter);
   out.histograms(pools, pool_histograms);
-  add_coverage(out, pools);
 }
 
 // In the order of CoordinatorBlock::role.
@@ -482,8 +256,11 @@ std::string render(const Registry& registry, const ProcessFacts& facts, TimePoin
   Exposition out;
   add_process(out, facts, workers.begin()->second, now);
   add_workers(out, workers);
-  add_pools(out, pool_groups(registry), now);
+  const Groups<PoolBlock> pools = pool_groups(registry);
+  add_pools(out, pools, now);
+  add_replay_families(out, workers, pools);
   add_coordinators(out, coordinator_groups(registry));
+  if (facts.pgbouncer_names) add_pgbouncer_families(out, workers, pools, facts, now);
   return std::move(out).text();
 }
 

@@ -30,6 +30,22 @@ std::optional<Address> Address::numeric(const std::string& host, std::uint16_t p
   return std::nullopt;
 }
 
+Address Address::of_bytes(std::string_view bytes, std::uint16_t port) {
+  Address address;
+  if (bytes.size() == sizeof(in_addr)) {
+    address.storage_.v4.sin_family = AF_INET;
+    address.storage_.v4.sin_port = htons(port);
+    std::memcpy(&address.storage_.v4.sin_addr, bytes.data(), sizeof(in_addr));
+    address.size_ = sizeof(sockaddr_in);
+  } else {
+    address.storage_.v6.sin6_family = AF_INET6;
+    address.storage_.v6.sin6_port = htons(port);
+    std::memcpy(&address.storage_.v6.sin6_addr, bytes.data(), sizeof(in6_addr));
+    address.size_ = sizeof(sockaddr_in6);
+  }
+  return address;
+}
+
 std::optional<Address> Address::unix_path(std::string_view path) {
   Address address;
   if (path.empty() || path.size() >= sizeof(address.storage_.local.sun_path)) return std::nullopt;
@@ -56,6 +72,16 @@ std::string Address::host() const {
     default:
       return {};
   }
+}
+
+std::string Address::bytes() const {
+  if (family() == AF_INET) {
+    return {reinterpret_cast<const char*>(&storage_.v4.sin_addr), sizeof(in_addr)};
+  }
+  if (family() == AF_INET6) {
+    return {reinterpret_cast<const char*>(&storage_.v6.sin6_addr), sizeof(in6_addr)};
+  }
+  return {};
 }
 
 std::uint16_t Address::port() const {

@@ -4,6 +4,7 @@
 #include <cstring>
 #include <stdexcept>
 
+#include <fcntl.h>
 #include <netdb.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -35,17 +36,43 @@ bool somebody_listens(const Address& address) {
   return probe && ::connect(probe.get(), address.raw(), address.size()) == 0;
 }
 
+std::string socket_path(const ListenOptions& options) {
+  return options.unix_dir + "/.s.PGSQL." + std::to_string(options.port);
+}
+
 }  // namespace
+
+bool listens_at(int fd, const ListenOptions& options) {
+  int listening = 0;
+  socklen_t size = sizeof(listening);
+  if (::getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listening, &size) != 0 || listening == 0) {
+    return false;
+  }
+  const Address bound = bound_address(fd);
+  if (!options.unix_dir.empty()) return bound.is_unix() && bound.host() == socket_path(options);
+  if (bound.is_unix() || bound.port() != options.port) return false;
+  if (options.host == "*") return bound.bytes().find_first_not_of('\0') == std::string::npos;
+  addrinfo hints{};
+  hints.ai_socktype = SOCK_STREAM;
+  addrinfo* found = nullptr;
+  if (::getaddrinfo(options.host.c_str(), nullptr, &hints, &found) != 0) return false;
+  const std::unique_ptr<addrinfo, decltype(&::freeaddrinfo)> guard(found, &::freeaddrinfo);
+  // Only the first: that is the one which would be listened on.
+  return Address(found->ai_addr, found->ai_addrlen).bytes() == bound.bytes();
+}
 
 Listener::Listener(Loop& loop, const ListenOptions& options,
                    std::function<void(UniqueFd, const Address&)> on_accept,
-                   std::function<void(const std::string&)> on_error)
+                   std::function<void(const std::string&)> on_error, UniqueFd inherited)
     : loop_(&loop),
+      fd_(std::move(inherited)),
       on_accept_(std::move(on_accept)),
       on_error_(std::move(on_error)),
       poll_(nullptr),
       pause_(loop, [this] { watch(); }) {
-  if (options.unix_dir.empty()) {
+  if (fd_) {
+    adopt();
+  } else if (options.unix_dir.empty()) {
     listen_tcp(options);
   } else {
     listen_unix(options);
@@ -63,6 +90,14 @@ Listener::Listener(Loop& loop, const ListenOptions& options,
 Listener::~Listener() {
   if (poll_) uv_poll_stop(poll_.get());
   if (!unix_path_.empty()) ::unlink(unix_path_.c_str());
+}
+
+void Listener::adopt() {
+  address_ = bound_address(fd_.get());
+  const int flags = ::fcntl(fd_.get(), F_GETFL);
+  if (flags < 0 || ::fcntl(fd_.get(), F_SETFL, flags | O_NONBLOCK) != 0) {
+    refuse(address_.text(), "fcntl");
+  }
 }
 
 void Listener::listen_tcp(const ListenOptions& options) {
@@ -102,7 +137,7 @@ void Listener::listen_tcp(const ListenOptions& options) {
 }
 
 void Listener::listen_unix(const ListenOptions& options) {
-  const std::string path = options.unix_dir + "/.s.PGSQL." + std::to_string(options.port);
+  const std::string path = socket_path(options);
   const std::optional<Address> address = Address::unix_path(path);
   if (!address) throw std::runtime_error("cannot listen on " + path + ": the path is too long");
   struct stat status {};

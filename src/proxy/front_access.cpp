@@ -18,19 +18,6 @@ namespace {
 using auth::AccessMethod;
 using auth::ClientMethod;
 
-// The bytes of an address; none of a Unix socket.
-std::string address_bytes(const net::Address& address) {
-  if (address.family() == AF_INET) {
-    const auto* const v4 = reinterpret_cast<const sockaddr_in*>(address.raw());
-    return {reinterpret_cast<const char*>(&v4->sin_addr), sizeof(v4->sin_addr)};
-  }
-  if (address.family() == AF_INET6) {
-    const auto* const v6 = reinterpret_cast<const sockaddr_in6*>(address.raw());
-    return {reinterpret_cast<const char*>(&v6->sin6_addr), sizeof(v6->sin6_addr)};
-  }
-  return {};
-}
-
 // Who the operating system says is at the other end of a Unix socket. Empty when it does not know.
 // Reads the list of users, as PostgreSQL does.
 std::string peer_name(int fd) {
@@ -67,7 +54,7 @@ std::variant<ClientMethod, wire::ErrorReport> FrontConn::admission() const {
   if (config.has_access_rules) {
     const std::string database = startup_->database();
     const auth::AccessRule* const rule =
-        auth::first_match(config.access, {address_bytes(peer_), encrypted}, database, user_);
+        auth::first_match(config.access, {peer_.bytes(), encrypted}, database, user_);
     if (rule == nullptr || rule->method == AccessMethod::reject) {
       return refusal("no access rule lets user \"" + printable(user_) + "\" into database \"" +
                          printable(database) + "\" from " +

@@ -29,7 +29,8 @@ constexpr Duration linger_time = std::chrono::seconds{2};
 
 }  // namespace
 
-FrontConn::FrontConn(Worker& worker, ClientId id, UniqueFd fd, const net::Address& peer)
+FrontConn::FrontConn(Worker& worker, ClientId id, UniqueFd fd, const net::Address& peer,
+                     bool by_proxy)
     : worker_(worker),
       id_(id),
       number_(worker.next_connection_number()),
@@ -39,7 +40,8 @@ FrontConn::FrontConn(Worker& worker, ClientId id, UniqueFd fd, const net::Addres
       request_started_(never),
       transaction_started_(never),
       startup_(std::make_unique<session::StartupFlow>(
-          !peer.is_unix() && worker.config().client_tls.mode != TlsMode::disable)) {
+          !peer.is_unix() && worker.config().client_tls.mode != TlsMode::disable)),
+      by_proxy_(by_proxy) {
   socket_.watch(true, false);
 }
 

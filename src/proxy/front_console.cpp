@@ -31,7 +31,7 @@ bool FrontConn::start_console() {
                  {"user", printable(user_)},
                  {"rights", admin ? "admin" : "stats"}});
   key_ = hub.cancels.add({worker_.index(), id_});
-  console_ = std::make_unique<console::Session>(admin);
+  console_ = std::make_unique<console::Session>(admin, users.old_columns);
   startup_.reset();
   std::string bytes;
   console::Session::welcome(hub.version + "/dwspool", key_, bytes);

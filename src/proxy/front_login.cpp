@@ -3,6 +3,7 @@
 
 #include "dwspool/base/text.h"
 
+#include "dwspool/wire/proxy_header.h"
 #include "dwspool/wire/sqlstate.h"
 
 #include "dwspool/auth/digest.h"
@@ -32,7 +33,30 @@ wire::ErrorReport refused_by_shutdown(Worker& worker) {
 
 }  // namespace
 
+// False when the connection is gone.
+bool FrontConn::process_proxy_header(std::string_view& in) {
+  const wire::ProxyHeader header = wire::parse_proxy_header(in);
+  if (header.status == wire::ProxyHeader::Status::incomplete) return true;
+  if (header.status == wire::ProxyHeader::Status::bad) {
+    count(worker_, metrics::Refusal::protocol_violation);
+    worker_.hub().log.write_limited(
+        LogLevel::warning, "client.proxy_header",
+        "an address of proxy_protocol did not begin with a header of the PROXY protocol",
+        {{"client", peer_.text()}});
+    destroy();  // whoever it is would not understand an answer
+    return false;
+  }
+  by_proxy_ = false;
+  in.remove_prefix(header.size);
+  if (!header.source.empty()) peer_ = net::Address::of_bytes(header.source, header.source_port);
+  return true;
+}
+
 bool FrontConn::process_startup(std::string_view& in) {
+  if (by_proxy_) {
+    if (!process_proxy_header(in)) return false;
+    if (by_proxy_ || in.empty()) return true;
+  }
   while (true) {
     if (introduction_ && introduction_->under_way) return true;
     const std::size_t before = in.size();

@@ -9,10 +9,13 @@ namespace {
 
 // How often it is looked whether backends are left.
 constexpr Duration servers_interval = std::chrono::milliseconds{20};
+// The same of clients, when another process has taken over.
+constexpr Duration leaving_interval = std::chrono::milliseconds{200};
 
 }  // namespace
 
-Server::Server(Hub& hub) : hub_(hub) {
+Server::Server(Hub& hub, std::vector<UniqueFd> inherited)
+    : hub_(hub), inherited_(std::move(inherited)) {
   const std::shared_ptr<const config::Config> config = hub.config();
   for (std::size_t i = 0; i < config->workers; ++i) {
     workers_.push_back(std::make_unique<Worker>(hub, i, workers_));
@@ -20,6 +23,12 @@ Server::Server(Hub& hub) : hub_(hub) {
   for (const std::shared_ptr<ClusterState>& cluster : hub.clusters) look_after(cluster);
   for (const config::Listener& listener : config->listeners) {
     listeners_.push_back({listener, listen(listener)});
+  }
+  if (!inherited_.empty()) {
+    hub_.log.write(LogLevel::warning, "listener.unused",
+                   "sockets were passed to dwspool that `listen` does not name; they are closed",
+                   {{"count", static_cast<std::int64_t>(inherited_.size())}});
+    inherited_.clear();
   }
   statistics_timer_ = std::make_unique<net::Timer>(loop(), [this] { sample_statistics(); });
   sample_statistics();
@@ -86,6 +95,16 @@ void Server::change_clusters(const std::shared_ptr<const config::Config>& config
   hub_.clusters = std::move(clusters);
 }
 
+UniqueFd Server::take_inherited(const net::ListenOptions& options) {
+  const auto found =
+      std::find_if(inherited_.begin(), inherited_.end(),
+                   [&](const UniqueFd& socket) { return net::listens_at(socket.get(), options); });
+  if (found == inherited_.end()) return {};
+  UniqueFd taken = std::move(*found);
+  inherited_.erase(found);
+  return taken;
+}
+
 std::unique_ptr<net::Listener> Server::listen(const config::Listener& listener) {
   net::ListenOptions options;
   options.host = listener.host;
@@ -95,12 +114,19 @@ std::unique_ptr<net::Listener> Server::listen(const config::Listener& listener) 
   options.backlog = listener.backlog;
   return std::make_unique<net::Listener>(
       loop(), options,
-      [this](UniqueFd fd, const net::Address& peer) { accept(std::move(fd), peer); },
+      [this, proxies = listener.proxies](UniqueFd fd, const net::Address& peer) {
+        const std::string address = proxies.empty() ? std::string() : peer.bytes();
+        const bool by_proxy =
+            std::any_of(proxies.begin(), proxies.end(),
+                        [&](const auth::Network& network) { return network.includes(address); });
+        accept(std::move(fd), peer, by_proxy);
+      },
       [this](const std::string& error) {
         hub_.log.write_limited(LogLevel::error, "listener.paused",
                                "connections cannot be accepted for the moment",
                                {{"reason", error}});
-      });
+      },
+      take_inherited(options));
 }
 
 std::vector<net::Address> Server::addresses() const {
@@ -111,6 +137,7 @@ std::vector<net::Address> Server::addresses() const {
 
 Status Server::reload(const std::shared_ptr<const config::Config>& config) {
   if (shutting_down_) return Error{"dwspool is shutting down"};
+  if (handover_end_ != never) return Error{"another process has taken over"};
   // What is new comes first: if that fails, nothing has happened.
   std::vector<Listening> listeners;
   std::vector<Listening*> kept;
@@ -166,16 +193,18 @@ void Server::forget_coordinators(const config::Config& before, const config::Con
 }
 
 // In turn: what a client will cost cannot be known when it comes.
-void Server::accept(UniqueFd fd, const net::Address& peer) {
+void Server::accept(UniqueFd fd, const net::Address& peer, bool by_proxy) {
   Worker& worker = *workers_[next_worker_];
   next_worker_ = (next_worker_ + 1) % workers_.size();
   if (worker.index() == 0) {
-    worker.add_client(std::move(fd), peer);
+    worker.add_client(std::move(fd), peer, by_proxy);
     return;
   }
   // std::function wants its content copyable.
   auto shared = std::make_shared<UniqueFd>(std::move(fd));
-  worker.post([shared, peer](Worker& owner) { owner.add_client(std::move(*shared), peer); });
+  worker.post([shared, peer, by_proxy](Worker& owner) {
+    owner.add_client(std::move(*shared), peer, by_proxy);
+  });
 }
 
 void Server::run() {
@@ -185,6 +214,37 @@ void Server::run() {
   workers_.front()->run();
   for (std::thread& thread : threads_) thread.join();
   threads_.clear();
+}
+
+std::vector<int> Server::descriptors() const {
+  std::vector<int> sockets;
+  for (const Listening& listening : listeners_) sockets.push_back(listening.socket->fd());
+  return sockets;
+}
+
+void Server::hand_over() {
+  if (shutting_down_) return;
+  for (const Listening& listening : listeners_) listening.socket->leave_file();
+  listeners_.clear();
+  handover_end_ = loop().now() + hub_.config()->handover_time;
+  handover_timer_ = std::make_unique<net::Timer>(loop(), [this] { wait_for_leaving(); });
+  // Not at once: a client that was accepted a moment ago may be on its way to its worker.
+  handover_timer_->arm(std::min(handover_end_, loop().now() + leaving_interval));
+}
+
+void Server::wait_for_leaving() {
+  if (shutting_down_) return;
+  if (loop().now() >= handover_end_ || connected_clients() == 0) return shut_down();
+  handover_timer_->arm(std::min(handover_end_, loop().now() + leaving_interval));
+}
+
+// Those who are logging in included.
+std::int64_t Server::connected_clients() const {
+  std::int64_t clients = 0;
+  for (const auto& worker : hub_.metrics.workers()) {
+    if (worker) clients += worker->clients.value();
+  }
+  return clients;
 }
 
 void Server::shut_down(Stop how) {
@@ -253,6 +313,7 @@ void Server::stop_all() {
   shutdown_timer_.reset();
   servers_timer_.reset();
   statistics_timer_.reset();
+  handover_timer_.reset();
   listeners_.clear();
   probers_.clear();
   for (const std::unique_ptr<Worker>& worker : workers_) {

@@ -74,15 +74,16 @@ void Worker::run_tasks() {
 
 // --- Clients and backends ------------------------------------------------------------------------
 
-void Worker::add_client(UniqueFd fd, const net::Address& peer) {
+void Worker::add_client(UniqueFd fd, const net::Address& peer, bool by_proxy) {
   metrics_->connections_accepted.add();
   metrics_->clients.add(1);
   if (!peer.is_unix()) {
     const config::KeepAlive& keepalive = config_->client_keepalive;
     net::set_tcp_options(fd.get(), {keepalive.idle, keepalive.interval, keepalive.count});
   }
-  const FrontConn& client = clients_.emplace(
-      [&](ClientId id) { return std::make_unique<FrontConn>(*this, id, std::move(fd), peer); });
+  const FrontConn& client = clients_.emplace([&](ClientId id) {
+    return std::make_unique<FrontConn>(*this, id, std::move(fd), peer, by_proxy);
+  });
   const TimePoint deadline = deadline_after(now(), config_->client_login_timeout);
   while (!logins_.empty()) {
     const FrontConn* oldest = find_client(logins_.front().second);

@@ -7,51 +7,12 @@
 #include "dwspool/wire/sqlstate.h"
 
 #include "dwspool/config/settings.h"
+#include "dwspool/metrics/replay_numbers.h"
 
+#include "dwspool/proxy/database_facts.h"
 #include "dwspool/proxy/worker.h"
 
 namespace dwspool::proxy {
-namespace {
-
-std::string hosts_of(const config::Cluster& cluster) {
-  std::string hosts;
-  for (const config::Coordinator& coordinator : cluster.coordinators) {
-    hosts += (hosts.empty() ? "" : ",") + coordinator.host;
-  }
-  return hosts;
-}
-
-std::int64_t whole_seconds(Duration duration) {
-  return std::chrono::duration_cast<std::chrono::seconds>(duration).count();
-}
-
-console::DatabaseFacts database_facts(const config::Config& config, const std::string& name,
-                                      const Gates& gates) {
-  console::DatabaseFacts facts;
-  facts.name = printable(name);
-  facts.paused = gates.is_paused(name);
-  facts.disabled = gates.disabled.contains(name);
-  const config::Database* entry = config.find_database(name);
-  if (entry == nullptr) return facts;  // it was there when its clients came
-  const config::PoolSettings settings = config.pool_settings(*entry, nullptr);
-  const config::Cluster* cluster = config.find_cluster(entry->cluster);
-  if (cluster != nullptr) {
-    facts.hosts = hosts_of(*cluster);
-    facts.port = cluster->coordinators.front().port;
-  }
-  facts.database =
-      entry->backend_database.empty() ? facts.name : printable(entry->backend_database);
-  facts.force_user = printable(entry->backend_user);
-  facts.pool_size = settings.size;
-  facts.min_pool_size = settings.min_size;
-  facts.reserve_pool_size = settings.reserve_size;
-  facts.server_lifetime_seconds = whole_seconds(settings.server_lifetime);
-  facts.pool_mode = to_string(settings.mode);
-  return facts;
-}
-
-}  // namespace
-
 void Worker::apply_gates() {
   const GatesPtr before = std::exchange(gates_, hub_.gates.current());
   for (auto& [key, pool] : pools_) {
@@ -169,15 +130,9 @@ void Worker::add_process_facts(console::Facts& facts) const {
   facts.max_clients = config.max_client_conn;
   facts.clients += facts.clients_logging_in;
   facts.stats = hub_.statistics.report();
-  // Those that the configuration names, and those that clients have named for its "*".
-  std::set<std::string> names;
-  for (const config::Database& database : config.databases) {
-    if (database.name != "*") names.insert(database.name);
-  }
-  for (const console::PoolFacts& pool : facts.pools) names.insert(pool.database);
-  for (const std::string& name : names) {
-    facts.databases.push_back(database_facts(config, name, *gates_));
-  }
+  std::set<std::string> named;
+  for (const console::PoolFacts& pool : facts.pools) named.insert(pool.database);
+  facts.databases = database_facts(config, *gates_, named);
   for (const config::User& user : config.users) {
     facts.users.push_back({printable(user.name), user.pool.size, user.pool.reserve_size,
                            user.pool.mode ? std::string(to_string(*user.pool.mode)) : ""});
@@ -194,6 +149,11 @@ void Worker::add_process_facts(console::Facts& facts) const {
     }
     if (row.opened + row.failures > 0) row.state = up ? "up" : "down";
     facts.coordinators.push_back(std::move(row));
+  }
+  for (metrics::ReplayNumber& number : metrics::replay_numbers(hub_.metrics)) {
+    facts.replay.push_back({printable(number.name), printable(number.database),
+                            printable(number.user), std::move(number.failure),
+                            std::move(number.outcome), number.value});
   }
   for (config::Setting& setting : config::settings_of(config)) {
     facts.settings.push_back({std::move(setting.key), std::move(setting.value),

@@ -10,7 +10,7 @@ if [ "${1:-}" = --seconds ]; then seconds=$2; shift 2; fi
 
 cmake --preset fuzz >/dev/null
 cmake --build --preset fuzz -j "$(nproc)" >/dev/null
-if [ $# -gt 0 ]; then targets=("$@"); else targets=(messages startup sql facts scram backend_login session config); fi
+if [ $# -gt 0 ]; then targets=("$@"); else targets=(messages proxy_header startup sql facts scram backend_login session config); fi
 mkdir -p build/fuzz/findings
 failed=0
 for target in "${targets[@]}"; do

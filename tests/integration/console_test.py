@@ -19,7 +19,7 @@ from dwspool_testing.proxy import wait_until
 SHOWS = ["POOLS", "STATS", "STATS_TOTALS", "STATS_AVERAGES", "TOTALS", "CLIENTS", "SERVERS",
          "SOCKETS", "ACTIVE_SOCKETS", "DATABASES", "USERS", "CONFIG", "LISTS", "VERSION", "MEM",
          "DNS_HOSTS", "DNS_ZONES"]
-MORE_SHOWS = ["STATE", "PEERS", "PEER_POOLS", "COORDINATORS", "PINS"]
+MORE_SHOWS = ["STATE", "PEERS", "PEER_POOLS", "COORDINATORS", "PINS", "REPLAY"]
 
 CONSOLE = {"console": {"admin_users": ["boss"], "stats_users": ["watcher"]},
            "users": {"*": {}, "boss": {}, "watcher": {}}}

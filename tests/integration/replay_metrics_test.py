@@ -45,6 +45,34 @@ def test_what_is_not_run_again_has_a_reason(cn, before, table):
     assert "[replay.refused]" in proxy.log()
 
 
+def test_the_console_shows_the_same_numbers(cn, before, table):
+    proxy = before(console={"stats_users": ["dbadmin"]})
+    connection = connect(proxy.port)
+    cn.switchover(seconds=0.2, doom=False)
+    run(connection, "insert into seed values (1)")
+    connection.commit()
+    wait_until(lambda: proxy.metric("dwspool_transactions_total") == 1, what="one transaction")
+    wait_until(lambda: proxy.metric("dwspool_replay_log_bytes") == 0, what="nothing kept")
+    console = connect(proxy.port, autocommit=True, database="dwspool")
+    with console.cursor() as cursor:
+        cursor.execute("show replay")
+        assert [column.name for column in cursor.description] == [
+            "name", "database", "user", "failure", "outcome", "value"]
+        rows = cursor.fetchall()
+    assert ("total", "", "", "refused", "masked", 1) in rows
+    shown = {(f"dwspool_replay_{row[0]}", frozenset(text for text in row[1:5] if text)): row[5] for row in rows}
+    scraped = {}
+    for series, value in proxy.metrics().items():
+        name, _, rest = series.partition("{")
+        if not name.startswith("dwspool_replay_") or name.endswith("_bucket"):
+            continue
+        if value or not name.endswith("_total"):
+            scraped[name, frozenset(re.findall(r'="([^"]*)"', rest))] = value
+    assert shown.keys() == scraped.keys()
+    for key, value in shown.items():
+        assert abs(float(value) - scraped[key]) < 1e-5, key
+
+
 def test_coverage_is_known_before_anything_fails(before, table):
     """One transaction in 256 is looked at, at one of its statements in turn."""
     proxy = before()

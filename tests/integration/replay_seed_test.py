@@ -32,8 +32,9 @@ def cn(fake):
 def before(cn, proxies):
     """A dwspool before it."""
 
-    def start(**defaults):
+    def start(console=None, **defaults):
         return proxies({
+            "console": console or {},
             "auth_method": "trust",
             "shutdown_timeout": "100ms",
             "defaults": {"pool_size": 20, **defaults},
@@ -51,9 +52,9 @@ def table(pg):
     return "seed"
 
 
-def connect(port, autocommit=False):
+def connect(port, autocommit=False, database="postgres"):
     connection = psycopg2.connect(host="127.0.0.1", port=port, user=USER, password=PASSWORD,
-                                  dbname="postgres")
+                                  dbname=database)
     connection.autocommit = autocommit
     return connection
 

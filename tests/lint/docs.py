@@ -108,6 +108,20 @@ def check_machine_paths():
     return problems
 
 
+def check_troubleshooting():
+    """Messages of dwspool's own are explained by the words that it really uses."""
+    own = read("doc/troubleshooting.md").split("## What dwspool says to applications", 1)[1].split("\n## ")[0]
+    code = "".join(path.read_text(encoding="utf-8") for path in sorted(ROOT.glob("src/*/*.cpp")))
+    code = re.sub(r'"\s*"', "", code.replace('\\"', "\0")).replace("\0", '"')
+    problems = []
+    explained = re.findall(r"^### `(.*)`$", own, re.M)
+    for text in explained:
+        pieces = [piece for piece in text.split("…") if len(piece) > 2]
+        problems += [f"doc/troubleshooting.md explains '{text}', and nobody says '{piece}'"
+                     for piece in pieces if piece not in code]
+    return problems if explained else ["doc/troubleshooting.md explains nothing"]
+
+
 def check_readme():
     page = read("README.md")
     first_screen = "\n".join(page.splitlines()[:40])
@@ -117,7 +131,7 @@ def check_readme():
 
 def main():
     problems = (check_events() + check_modules() + check_errors() + check_references()
-                + check_machine_paths() + check_readme())
+                + check_machine_paths() + check_troubleshooting() + check_readme())
     for problem in problems:
         print(problem)
     return 1 if problems else 0

@@ -22,6 +22,16 @@ enum class AccessMethod : std::uint8_t {
 std::string_view to_string(AccessMethod method);
 
 // How a client is connected.
+// Addresses that begin with the same bits.
+struct Network {
+  std::string bytes;  // 4 or 16
+  unsigned prefix = 0;
+
+  // `address`: 4 or 16 bytes. An IPv4 address counts as itself when it is written as IPv6.
+  bool includes(std::string_view address) const;
+  friend bool operator==(const Network&, const Network&) = default;
+};
+
 struct Origin {
   std::string address;  // 4 or 16 bytes; empty: a Unix socket
   bool tls = false;

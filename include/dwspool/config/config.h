@@ -33,6 +33,8 @@ struct Listener {
   std::uint16_t port = 6432;
   std::uint32_t unix_mode = 0777;
   int backlog = 1024;
+  // Load balancers: they begin with a header of the PROXY protocol, which says for whom.
+  std::vector<auth::Network> proxies;
 
   bool is_unix() const { return !unix_dir.empty(); }
   friend bool operator==(const Listener&, const Listener&) = default;
@@ -221,7 +223,8 @@ struct User {
 
 struct HttpEndpoint {
   std::string host;
-  std::uint16_t port = 0;  // 0: none
+  std::uint16_t port = 0;          // 0: none
+  bool pgbouncer_metrics = false;  // also by the names of PgBouncer's exporter
   friend bool operator==(const HttpEndpoint&, const HttpEndpoint&) = default;
 };
 
@@ -229,6 +232,7 @@ struct HttpEndpoint {
 struct Console {
   std::vector<std::string> admin_users;  // everything
   std::vector<std::string> stats_users;  // SHOW
+  bool old_columns = false;              // SHOW has what old versions of PgBouncer had, too
 
   bool is_admin(std::string_view user) const;
   bool is_allowed(std::string_view user) const;
@@ -244,6 +248,7 @@ struct Config {
   std::uint32_t max_client_conn = 1000;
   Duration client_login_timeout = std::chrono::seconds{60};
   Duration shutdown_timeout = std::chrono::seconds{30};
+  Duration handover_time = std::chrono::seconds{30};
   KeepAlive client_keepalive;
   ClientTls client_tls;
   AuthMethod auth_method = AuthMethod::scram_sha_256;

@@ -55,6 +55,10 @@ enum class Show : std::uint8_t {
   totals,
   coordinators,
   pins,
+  replay,
+  // With the columns that PgBouncer had before some version, behind those that it has.
+  stats_with_old,
+  databases_with_old,
 };
 
 enum class StopMode : std::uint8_t { immediate, wait_for_servers, wait_for_clients };

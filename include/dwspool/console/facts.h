@@ -117,6 +117,16 @@ struct CoordinatorFacts {
   std::uint64_t failures = 0;
 };
 
+// A number of what is known about replay, as a metric has it.
+struct ReplayFacts {
+  std::string name;
+  std::string database;  // these are empty where they do not apply
+  std::string user;
+  std::string failure;
+  std::string outcome;
+  double value = 0;
+};
+
 struct SettingFacts {
   std::string key;
   std::string value;
@@ -138,6 +148,7 @@ struct Facts {
   std::vector<UserFacts> users;
   std::vector<DatabaseStats> stats;
   std::vector<CoordinatorFacts> coordinators;
+  std::vector<ReplayFacts> replay;
   std::vector<SettingFacts> settings;
   std::vector<MemoryFacts> memory;
   std::string version;

@@ -34,7 +34,10 @@ class Session {
     close,
   };
 
-  explicit Session(bool is_admin) : is_admin_(is_admin) {}
+  // `old_columns`: SHOW STATS and DATABASES have those, too, that tools for old versions of
+  // PgBouncer ask for.
+  explicit Session(bool is_admin, bool old_columns = false)
+      : is_admin_(is_admin), old_columns_(old_columns) {}
 
   // What a client is told when it has logged in. `version` is what servers call server_version.
   static void welcome(std::string_view version, const wire::KeyData& key, std::string& out);
@@ -55,6 +58,7 @@ class Session {
     Formats formats;
   };
 
+  std::variant<Command, wire::ErrorReport> understand(std::string_view text) const;
   Need on_frame(const wire::Frame& frame, std::string& out);
   Need on_query(const wire::Frame& frame, std::string& out);
   void on_parse(const wire::Frame& frame, std::string& out);
@@ -69,6 +73,7 @@ class Session {
   void fail(wire::ErrorReport report, std::string& out);
 
   bool is_admin_;
+  bool old_columns_;
   bool waiting_ = false;
   bool simple_ = false;        // the command came as a Query
   bool skip_to_sync_ = false;  // an error in the extended protocol

@@ -14,6 +14,20 @@
 
 namespace dwspool::metrics {
 
+// What the configuration says of a database that clients may name, and what the console has done.
+struct DatabaseLimits {
+  std::string name;
+  std::string hosts;
+  std::uint16_t port = 0;
+  std::string database;
+  std::string force_user;
+  std::string pool_mode;
+  std::uint32_t pool_size = 0;
+  std::uint32_t reserve_pool_size = 0;
+  bool paused = false;
+  bool disabled = false;
+};
+
 // Facts that do not come from a worker's block.
 struct ProcessFacts {
   std::string version;
@@ -26,6 +40,8 @@ struct ProcessFacts {
   double last_good_reload_seconds = 0;  // since the epoch; the start of the process counts
   // Our own certificates: what for ("clients", "cluster NAME"), and until when, since the epoch.
   std::vector<std::pair<std::string, std::int64_t>> certificates;
+  bool pgbouncer_names = false;           // also the metrics of PgBouncer's exporter
+  std::vector<DatabaseLimits> databases;  // for these
 };
 
 // Every time series of the process (doc/metrics.md explains each). `now` is the monotonic time

@@ -20,6 +20,8 @@ class Address {
 
   // A numeric IPv4 or IPv6 address; nothing if it is a name.
   static std::optional<Address> numeric(const std::string& host, std::uint16_t port);
+  // Precondition: 4 or 16 bytes.
+  static Address of_bytes(std::string_view bytes, std::uint16_t port);
   // Nothing when the path is too long for a socket.
   static std::optional<Address> unix_path(std::string_view path);
 
@@ -30,6 +32,8 @@ class Address {
 
   // "192.0.2.1:5432", "[2001:db8::1]:5432", "unix:/run/postgresql/.s.PGSQL.5432", "unix".
   std::string text() const;
+  // The 4 or 16 bytes of an IP address; none of a Unix socket.
+  std::string bytes() const;
   std::string host() const;
   std::uint16_t port() const;
 

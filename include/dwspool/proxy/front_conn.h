@@ -32,7 +32,8 @@ struct SharedSessions;
 
 class FrontConn final : public net::Socket::Handler {
  public:
-  FrontConn(Worker& worker, ClientId id, UniqueFd fd, const net::Address& peer);
+  // `by_proxy`: a header of the PROXY protocol comes first, and says who the peer is.
+  FrontConn(Worker& worker, ClientId id, UniqueFd fd, const net::Address& peer, bool by_proxy);
   ~FrontConn();
   FrontConn(const FrontConn&) = delete;
   FrontConn& operator=(const FrontConn&) = delete;
@@ -105,6 +106,7 @@ class FrontConn final : public net::Socket::Handler {
   // Both return false when the connection is gone.
   bool process(std::string_view& in);
   bool process_startup(std::string_view& in);
+  bool process_proxy_header(std::string_view& in);
   bool start_tls(std::string_view received);
   bool may_come_in_clear();
   bool follow(session::StartupFlow::Need need, std::string_view& in);
@@ -176,6 +178,7 @@ class FrontConn final : public net::Socket::Handler {
   ByteQueue out_;
   std::vector<std::string> counted_as_;  // by the limits of its database and user
   bool counted_ = false;                 // in Hub::clients
+  bool by_proxy_ = false;                // its header is still to come
   bool lingering_ = false;  // the last word is said: reads to the end, so that it arrives
   bool pin_logged_ = false;
   bool moves_ = false;        // to another pool, when it is at rest

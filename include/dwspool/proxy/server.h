@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "dwspool/base/result.h"
+#include "dwspool/base/unique_fd.h"
 
 #include "dwspool/config/config.h"
 
@@ -26,8 +27,9 @@ namespace dwspool::proxy {
 class Server {
  public:
   // Listens on everything that the configuration names, but takes nobody in before run(). Throws
-  // std::runtime_error when it cannot listen.
-  explicit Server(Hub& hub);
+  // std::runtime_error when it cannot listen. `inherited`: sockets that listen already, from the
+  // service manager or from a process that hands over; those that fit are used, the others closed.
+  explicit Server(Hub& hub, std::vector<UniqueFd> inherited = {});
   ~Server();
   Server(const Server&) = delete;
   Server& operator=(const Server&) = delete;
@@ -43,13 +45,21 @@ class Server {
   // needs a restart is as before (config::plan_reload). An error, and nothing has changed, when a
   // new address cannot be listened on.
   Status reload(const std::shared_ptr<const config::Config>& config);
+  // The sockets that listen, to be handed over.
+  std::vector<int> descriptors() const;
+  // Another process listens now. The clients that are here go on for handover_time, and are then
+  // ended as shut_down(after_clients) does; the end comes earlier when they have left.
+  void hand_over();
   net::Loop& loop() { return workers_.front()->loop(); }
 
   // What is really listened on.
   std::vector<net::Address> addresses() const;
 
  private:
-  void accept(UniqueFd fd, const net::Address& peer);
+  void accept(UniqueFd fd, const net::Address& peer, bool by_proxy);
+  UniqueFd take_inherited(const net::ListenOptions& options);
+  void wait_for_leaving();
+  std::int64_t connected_clients() const;
   std::unique_ptr<net::Listener> listen(const config::Listener& listener);
   void forget_coordinators(const config::Config& before, const config::Config& after);
   void sample_statistics();
@@ -74,6 +84,9 @@ class Server {
   std::unique_ptr<net::Timer> shutdown_timer_;
   std::unique_ptr<net::Timer> servers_timer_;
   std::unique_ptr<net::Timer> statistics_timer_;
+  std::unique_ptr<net::Timer> handover_timer_;
+  TimePoint handover_end_ = never;
+  std::vector<UniqueFd> inherited_;  // while listening begins
   std::size_t next_worker_ = 0;
   std::size_t drained_ = 0;
   bool shutting_down_ = false;

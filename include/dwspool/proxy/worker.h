@@ -59,7 +59,8 @@ class Worker {
   std::size_t index() const { return index_; }
 
   // --- From the worker's thread ---
-  void add_client(UniqueFd fd, const net::Address& peer);
+  // `by_proxy`: see FrontConn.
+  void add_client(UniqueFd fd, const net::Address& peer, bool by_proxy);
   // No client begins anything new; `done` is called when the last one has gone.
   void drain(std::function<void()> done);
   // Ends whatever is left, and lets run() return.

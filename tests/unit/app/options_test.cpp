@@ -21,7 +21,9 @@ std::string text(const Command& command) {
   if (const auto* test = std::get_if<TestConfigCommand>(&command)) {
     return "test " + test->config_file;
   }
-  if (const auto* check = std::get_if<CheckCommand>(&command)) return "check " + check->config_file;
+  if (const auto* check = std::get_if<CheckCommand>(&command)) {
+    return "check " + check->config_file + (check->json ? " json" : "");
+  }
   if (std::holds_alternative<PrintCommand>(command)) return "print";
   return std::get<BadUsage>(command).message;
 }
@@ -37,6 +39,8 @@ TEST_CASE("command lines") {
       {{"--config", "f"}, "run f"},
       {{"-c", "f"}, "run f"},
       {{"--config=f"}, "run f"},
+      {{"check", "-c", "f", "--json"}, "check f json"},
+      {{"-c", "f", "--json"}, "unknown argument: --json"},
       {{"--config=a=b"}, "run a=b"},
       {{"--config", "a", "--config", "b"}, "run b"},
       {{"--config", "--test-config"}, "run --test-config"},  // a name may look like anything

@@ -91,6 +91,16 @@ TEST_CASE("types and ranges") {
        "4: client_login_timeout: expected a duration from 1ms to 1d, found '0'"},
       {with("shutdown_timeout: 2d\n"),
        "4: shutdown_timeout: expected a duration from 1ms to 1d, found '2d'"},
+      {with("handover_time: 2d\n"),
+       "4: handover_time: expected a duration from 1ms to 1d, or 0, found '2d'"},
+      {with("listen: [{host: a, proxy_protocol: [lb.example, 10.0.0.1/8]}]\n"),
+       "4: listen[0].proxy_protocol[0]: 'lb.example' is no IPv4 or IPv6 address; host names are "
+       "not "
+       "looked up here\n"
+       "4: listen[0].proxy_protocol[1]: the address has bits behind its prefix of 8; write the "
+       "network's own address"},
+      {with("listen: [{unix_dir: /run, proxy_protocol: [10.0.0.1]}]\n"),
+       "4: listen[0].proxy_protocol: belongs to 'host'; a Unix socket's clients have no address"},
       {with("shutdown_timeout: soon\n"),
        "4: shutdown_timeout: expected a duration such as 100ms, 30s, 10min, 1h or 1d, found "
        "'soon'"},

@@ -104,6 +104,25 @@ TEST_CASE("listeners in both forms") {
   }
 }
 
+TEST_CASE("what is handed over, and who speaks for others") {
+  const Config config =
+      loaded(with("listen: [{host: \"10.0.0.1\", proxy_protocol: [10.0.0.0/24, \"2001:db8::1\"]}]\n"
+                  "handover_time: 0\n"
+                  "http: {port: 1, pgbouncer_metrics: true}\n"
+                  "console: {old_columns: true}\n"));
+  const std::vector<auth::Network>& proxies = config.listeners[0].proxies;
+  REQUIRE(proxies.size() == 2);
+  CHECK(proxies[0].includes(std::string_view("\x0a\0\0\x7f", 4)));
+  CHECK(proxies[0].includes(std::string_view("\0\0\0\0\0\0\0\0\0\0\xff\xff\x0a\0\0\x7f", 16)));
+  CHECK_FALSE(proxies[0].includes(std::string_view("\x0a\0\1\x7f", 4)));
+  CHECK_FALSE(proxies[0].includes({}));  // a Unix socket
+  CHECK(proxies[1].prefix == 128);
+  CHECK(config.handover_time == 0s);
+  CHECK(config.http.pgbouncer_metrics);
+  CHECK(config.console.old_columns);
+  CHECK(Config{}.handover_time == 30s);
+}
+
 TEST_CASE("every key of a cluster") {
   const Config config = loaded(
       with_cluster("{coordinators: [cn1, \"cn2:8001\", \"[::1]:8002\", \"/run/pg:5432\", /run/pg], "

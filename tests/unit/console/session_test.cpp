@@ -201,6 +201,13 @@ TEST_CASE("numbers in binary") {
   out.clear();
   append_data_row(out, std::vector<Column>{{"n", Type::numeric}}, {"0"}, {true});
   CHECK(out.substr(7) == std::string("\0\0\0\x8\0\0\0\0\0\0\0\0", 12));
+  const auto numeric = [](std::string value) {
+    std::string row;
+    append_data_row(row, std::vector<Column>{{"n", Type::numeric}}, {std::move(value)}, {true});
+    return row.substr(11);
+  };
+  CHECK(numeric("0.750000") == std::string("\0\2\xff\xff\0\0\0\6\x1d\x4c\0\0", 12));
+  CHECK(numeric("12345.5") == std::string("\0\3\0\1\0\0\0\1\0\1\x09\x29\x13\x88", 14));
 }
 
 }  // namespace

@@ -52,10 +52,31 @@ TEST_CASE("every row has as many values as there are columns") {
   facts.coordinators.resize(1);
   facts.settings.resize(1);
   facts.memory.resize(1);
-  for (int i = 0; i <= static_cast<int>(Show::pins); ++i) {
+  facts.replay.resize(1);
+  for (int i = 0; i <= static_cast<int>(Show::databases_with_old); ++i) {
     const Table table = show(static_cast<Show>(i), facts);
     for (const Row& row : table.rows) CHECK(row.size() == table.columns.size());
   }
+}
+
+TEST_CASE("numbers of replay are whole or decimal, never in exponents") {
+  Facts facts;
+  facts.replay = {{"total", "", "", "refused", "masked", 1e12},
+                  {"protected_ratio", "sales", "app", "", "", 0.75}};
+  const Table table = show(Show::replay, facts);
+  CHECK(cell(table, 0, "value") == "1000000000000");
+  CHECK(cell(table, 1, "value") == "0.750000");
+}
+
+TEST_CASE("old columns come behind the others, with what they are called now") {
+  Facts facts;
+  facts.stats.resize(1);
+  facts.stats[0].totals[static_cast<std::size_t>(Stat::queries)] = 42;
+  facts.databases.resize(1);
+  facts.databases[0].reserve_pool_size = 5;
+  CHECK(cell(show(Show::stats_with_old, facts), 0, "total_requests") == "42");
+  CHECK(cell(show(Show::databases_with_old, facts), 0, "reserve_pool") == "5");
+  CHECK(columns_of(Show::stats).back().name == "avg_client_login_count");
 }
 
 TEST_CASE("times and names of connections") {

@@ -4,10 +4,13 @@
 #include <chrono>
 #include <cstdlib>
 #include <fstream>
+#include <map>
 #include <thread>
 #include <utility>
 
 #include <doctest/doctest.h>
+
+#include "dwspool/metrics/replay_numbers.h"
 
 #include "exposition_reader.h"
 
@@ -217,6 +220,67 @@ TEST_CASE("metrics exposition: replay, and the share of what is protected") {
   CHECK_FALSE(seen.has("dwspool_replay_sampled_total", with(labels, "outcome", "copy")));
   CHECK(seen.value("dwspool_replay_protected_ratio", labels) == 0.75);
   CHECK_FALSE(seen.has("dwspool_replay_protected_ratio", pool("sales", "nobody")));
+}
+
+TEST_CASE("metrics exposition: the rows of SHOW REPLAY are the same numbers") {
+  Registry registry;
+  const auto worker = registry.worker(0);
+  worker->replays[2][0].add(3);
+  worker->replay_refusals[5].add();
+  const auto block = registry.pool(0, "sales", "app");
+  block->replay_samples[0].add(3);
+  block->replay_samples[13].add(1);
+  block->replay_seconds.observe(1500ms);
+  std::map<std::string, double> rows;
+  for (const ReplayNumber& row : replay_numbers(registry)) {
+    rows[row.name + '|' + row.database + '|' + row.user + '|' + row.failure + '|' + row.outcome] =
+        row.value;
+  }
+  const std::map<std::string, double> expected = {{"total|||refused|masked", 3},
+                                                  {"refused_total||||commit", 1},
+                                                  {"sampled_total|sales|app||protected", 3},
+                                                  {"sampled_total|sales|app||pinned", 1},
+                                                  {"protected_ratio|sales|app||", 0.75},
+                                                  {"duration_seconds_count|sales|app||", 1},
+                                                  {"duration_seconds_sum|sales|app||", 1.5},
+                                                  {"log_bytes|sales|app||", 0}};
+  CHECK(rows == expected);
+}
+
+TEST_CASE("metrics exposition: the names of PgBouncer's exporter, when they are asked for") {
+  Registry registry;
+  registry.worker(0)->clients.set(7);
+  for (const char* user : {"app", "other"}) {
+    const auto block = registry.pool(0, "sales", user);
+    block->queries.add(10);
+    block->statements_parsed.add(1);
+    block->statements_reused.add(2);
+    block->query_seconds.observe(500ms);
+    block->clients_idle.set(2);
+    block->clients_active.set(1);
+    block->backends_lent.set(1);
+    block->backends_idle.set(3);
+  }
+  ProcessFacts with_names = facts();
+  CHECK_FALSE(Exposition(render(registry, with_names, noon)).has("pgbouncer_up", {}));
+  with_names.pgbouncer_names = true;
+  with_names.databases = {{"sales", "cn1,cn2", 8000, "sales", "", "auto", 20, 5, true, false},
+                          {"quiet", "cn1", 8000, "quiet", "", "auto", 20, 5, false, false}};
+  const Exposition seen(render(registry, with_names, noon));
+  const LabelSet sales = {{"database", "sales"}};
+  CHECK(seen.value("pgbouncer_stats_totals_queries_pooled_total", sales) == 20);
+  CHECK(seen.value("pgbouncer_stats_totals_queries_duration_seconds_total", sales) == 1);
+  CHECK(seen.value("pgbouncer_stats_totals_client_parses_total", sales) == 6);
+  CHECK(seen.value("pgbouncer_pools_client_active_connections", pool("sales", "app")) == 3);
+  CHECK(seen.value("pgbouncer_pools_server_idle_connections", pool("sales", "other")) == 3);
+  CHECK(seen.value("pgbouncer_used_clients", {}) == 6);
+  CHECK(seen.value("pgbouncer_login_clients", {}) == 1);
+  CHECK(seen.value("pgbouncer_free_clients", {}) == 993);
+  const LabelSet limits = {{"name", "sales"},     {"host", "cn1,cn2"}, {"port", "8000"},
+                           {"database", "sales"}, {"force_user", ""},  {"pool_mode", "auto"}};
+  CHECK(seen.value("pgbouncer_databases_pool_size", limits) == 20);
+  CHECK(seen.value("pgbouncer_databases_paused", limits) == 1);
+  CHECK(seen.value("pgbouncer_databases_current_connections", limits) == 8);
 }
 
 TEST_CASE("metrics exposition: bounds and large numbers are written exactly") {

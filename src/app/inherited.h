@@ -1,0 +1,28 @@
+// Sockets that were open when the process began: from the service manager (socket activation), or
+// from the process that hands over.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "dwspool/base/unique_fd.h"
+
+namespace dwspool::app {
+
+// The environment variable that says how many listening sockets a process gets from the one that
+// it takes over from; they begin at descriptor 3, and behind them is the pipe for `ready`.
+inline constexpr const char* handover_variable = "DWSPOOL_HANDOVER";
+
+struct Inherited {
+  std::vector<UniqueFd> listeners;
+  UniqueFd ready;  // one byte into it says that this process serves; only in a handover
+
+  // Says so, if anybody waits for it.
+  void say_ready();
+};
+
+// Takes them, and takes the variables out of the environment that told of them. To be called once,
+// before there are threads.
+Inherited take_inherited();
+
+}  // namespace dwspool::app
