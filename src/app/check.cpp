@@ -56,8 +56,8 @@ void check_coordinators(const config::Config& config, const proxy::TlsStore& tls
     row.address = coordinator.label();
     row.user = route->user;
     row.database = route->database;
-    row.probe =
-        probe({tls, *route->cluster, coordinator}, route->database, route->user, route->password);
+    row.probe = probe({tls, *route->cluster, coordinator}, route->database, route->user,
+                      route->credential.password);
     row.good = row.probe->logged_in;
     row.detail = summary_of(*row.probe);
     if (row.good) {

@@ -281,7 +281,7 @@ ProbeResult probe(const ProbeTarget& target, const std::string& database, const 
     login::Identity identity;
     identity.user = user;
     identity.database = database;
-    identity.password = password;
+    identity.credential.password = password;
     identity.protocol = protocol;
     identity.max_iterations = cluster.max_pbkdf2_iterations;
     identity.end_point = line.end_point();

@@ -81,9 +81,11 @@ PasswordCheck ClientAuth::check() const {
           given_};
 }
 
-ClientAuth::Step ClientAuth::on_checked(bool right) {
+ClientAuth::Step ClientAuth::on_checked(const PasswordVerdict& verdict) {
   if (stage_ != Stage::checking) return malformed();
-  return right ? accept() : refuse();
+  if (!verdict.right) return refuse();
+  credential_ = verdict.credential;
+  return accept();
 }
 
 ClientAuth::Step ClientAuth::on_md5(std::string_view body) {
@@ -107,7 +109,11 @@ ClientAuth::Step ClientAuth::on_md5(std::string_view body) {
       break;
   }
   const bool right = equal_in_constant_time(answer, md5_answer(stored, md5_salt_));
-  return right && may_succeed_ ? accept() : refuse();
+  if (!right || !may_succeed_) return refuse();
+  if (request_.secret.kind == UserSecret::Kind::md5) {
+    credential_.keys = login_keys(request_.secret.md5);
+  }
+  return accept();
 }
 
 ClientAuth::Step ClientAuth::on_sasl_initial(std::string_view body) {
@@ -130,6 +136,9 @@ ClientAuth::Step ClientAuth::on_sasl_final(std::string_view body) {
   const Result<ScramServer::Final> result = scram_->on_client_final(body);
   if (!result) return malformed();
   if (!result->proven || !may_succeed_) return refuse();
+  if (request_.secret.kind == UserSecret::Kind::scram) {
+    credential_.keys = login_keys(*request_.secret.scram, result->client_key);
+  }
   std::string bytes;
   wire::append_authentication(bytes, wire::auth_code::sasl_final, result->message);
   return accept(std::move(bytes));

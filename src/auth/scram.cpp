@@ -135,7 +135,8 @@ Result<ScramServer::Final> ScramServer::on_client_final(std::string_view message
   const std::string client_key =
       exclusive_or(proof, hmac_sha256(verifier_.stored_key, auth_message));
   if (!equal_in_constant_time(sha256(client_key), verifier_.stored_key)) return Final{};
-  return Final{true, "v=" + base64_encode(server_signature(verifier_.server_key, auth_message))};
+  return Final{true, "v=" + base64_encode(server_signature(verifier_.server_key, auth_message)),
+               client_key};
 }
 
 std::string ScramClient::header() const {

@@ -39,37 +39,61 @@ void add_verifier(UserSecret& secret, std::string_view salt) {
 
 namespace {
 
-bool fits(const ScramVerifier& verifier, std::string_view password) {
-  const ScramKeys keys = derive_scram_keys(password, verifier.salt, verifier.iterations);
-  return equal_in_constant_time(keys.stored_key, verifier.stored_key);
+// The keys that the password has by the verifier's salt, if it is the right one.
+std::optional<ScramKeys> keys_for(const ScramVerifier& verifier, std::string_view password) {
+  ScramKeys keys = derive_scram_keys(password, verifier.salt, verifier.iterations);
+  if (!equal_in_constant_time(keys.stored_key, verifier.stored_key)) return std::nullopt;
+  return keys;
+}
+
+PasswordVerdict judge_scram(const ScramVerifier& verifier, std::string_view given) {
+  const std::optional<ScramKeys> keys = keys_for(verifier, given);
+  if (!keys) return {};
+  return {true, {std::nullopt, login_keys(verifier, keys->client_key)}};
+}
+
+PasswordVerdict judge_gauss(const GaussVerifier& verifier, std::string_view given) {
+  const GaussKeys keys = derive_gauss_keys(given, verifier.salt_hex, verifier.iterations);
+  if (!equal_in_constant_time(keys.stored_key, verifier.stored_key)) return {};
+  return {true,
+          {std::nullopt,
+           LoginKeys{LoginKeys::Kind::gauss_sha256, Secret(keys.client_key), verifier.salt_hex,
+                     verifier.iterations, keys.stored_key, keys.server_key}}};
 }
 
 }  // namespace
 
-bool is_right(const PasswordCheck& check) {
+LoginKeys login_keys(const ScramVerifier& verifier, std::string_view client_key) {
+  return {LoginKeys::Kind::scram, Secret(client_key),  verifier.salt,
+          verifier.iterations,    verifier.stored_key, verifier.server_key};
+}
+
+LoginKeys login_keys(const std::string& md5) {
+  return {LoginKeys::Kind::md5, Secret(md5), {}, 0, {}, {}};
+}
+
+PasswordVerdict judge(const PasswordCheck& check) {
   const std::string& given = check.given.reveal();
-  if (given.empty()) return false;
+  if (given.empty()) return {};
   switch (check.secret.kind) {
     case UserSecret::Kind::none:
       break;
     case UserSecret::Kind::plain:
-      if (check.secret.scram) return fits(*check.secret.scram, given);
+      if (check.secret.scram) return {keys_for(*check.secret.scram, given).has_value(), {}};
       // As slow as one that is not known; digests, as a comparison tells how long the texts are.
-      static_cast<void>(fits(check.mock, given));
-      return equal_in_constant_time(sha256(given), sha256(check.secret.plain.reveal()));
+      static_cast<void>(keys_for(check.mock, given));
+      return {equal_in_constant_time(sha256(given), sha256(check.secret.plain.reveal())), {}};
     case UserSecret::Kind::md5:
-      static_cast<void>(fits(check.mock, given));
-      return equal_in_constant_time(md5_password(check.user, given), check.secret.md5);
+      static_cast<void>(keys_for(check.mock, given));
+      if (!equal_in_constant_time(md5_password(check.user, given), check.secret.md5)) return {};
+      return {true, {std::nullopt, login_keys(check.secret.md5)}};
     case UserSecret::Kind::scram:
-      return fits(*check.secret.scram, given);
-    case UserSecret::Kind::gauss: {
-      const GaussVerifier& verifier = *check.secret.gauss;
-      const GaussKeys keys = derive_gauss_keys(given, verifier.salt_hex, verifier.iterations);
-      return equal_in_constant_time(keys.stored_key, verifier.stored_key);
-    }
+      return judge_scram(*check.secret.scram, given);
+    case UserSecret::Kind::gauss:
+      return judge_gauss(*check.secret.gauss, given);
   }
-  static_cast<void>(fits(check.mock, given));
-  return false;
+  static_cast<void>(keys_for(check.mock, given));
+  return {};
 }
 
 }  // namespace dwspool::auth

@@ -49,6 +49,7 @@ class ClusterReader {
     read_limit(section_, "max_host_connections", cluster_.max_host_connections);
     read_probe();
     read_discovery();
+    read_introductions(section_, cluster_);
     read_cluster_replay(section_, cluster_);
     read_log_in();
     section_.refuse_unknown();

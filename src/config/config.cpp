@@ -70,6 +70,17 @@ const User* Config::find_user(std::string_view name) const {
   return find_name_or_any(users, name);
 }
 
+const Cluster* Config::cluster_of(std::string_view database) const {
+  const Database* const entry = find_database(database);
+  return entry != nullptr ? find_cluster(entry->cluster) : nullptr;
+}
+
+bool Config::may_come_in(std::string_view user, std::string_view database) const {
+  if (find_user(user) != nullptr) return true;
+  const Cluster* const cluster = cluster_of(database);
+  return cluster != nullptr && cluster->introduces();
+}
+
 bool Config::is_probed(const Cluster& cluster) const {
   if (cluster.probing.interval <= Duration::zero()) return false;
   if (cluster.probing.configured || cluster.discovery.enabled || cluster.coordinators.size() > 1) {

@@ -26,6 +26,11 @@ void check_cluster_tls(Section& section, std::string_view key, ServerTls& result
 // clusters.cpp
 void read_clusters(Reading& reading, Section& root, Config& config);
 
+// introductions.cpp: `auth_query` and `pass_through` of a cluster
+void read_introductions(Section& cluster, Cluster& into);
+// After read_users: whether users that are not configured can be asked for what it takes.
+void check_introductions(Section& root, const Config& config);
+
 // replay.cpp: `replay` of a cluster
 void read_cluster_replay(Section& cluster, Cluster& into);
 

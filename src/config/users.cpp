@@ -30,10 +30,12 @@ std::string_view secret_key(Section& section) {
 }
 
 // Whether the client can prove by `method` that it knows `secret`; complains if not.
-void check_secret(Section& section, const User& user, AuthMethod method) {
+// `introduced`: a cluster may know what this file does not.
+void check_secret(Section& section, const User& user, AuthMethod method, bool introduced) {
   const std::string by = "auth " + std::string(to_string(method));
   const bool is_wildcard = user.name == "*";
   if (method == AuthMethod::trust) return;
+  if (user.secret.kind == Kind::none && introduced) return;
   if (user.secret.kind == Kind::none) {
     section.complain(is_wildcard ? "stands for names that have no password here, so nobody could "
                                    "log in by " +
@@ -59,6 +61,11 @@ void check_secret(Section& section, const User& user, AuthMethod method) {
     section.complain(key, "a SCRAM-SHA-256 verifier cannot be used with " + by +
                               "; write the password itself or an md5 hash");
   }
+}
+
+bool introduces(const Config& config) {
+  return std::any_of(config.clusters.begin(), config.clusters.end(),
+                     [](const Cluster& cluster) { return cluster.introduces(); });
 }
 
 void read_secret(Section& section, User& user) {
@@ -94,7 +101,7 @@ User read_user(Section& section, std::string name, const Config& config) {
   section.refuse_unknown();
   if (!section.clean()) return user;
   if (!config.has_access_rules || user.auth) {
-    check_secret(section, user, user.auth.value_or(config.auth_method));
+    check_secret(section, user, user.auth.value_or(config.auth_method), introduces(config));
   }
   check_pools(section, user, config);
   return user;
@@ -141,6 +148,8 @@ void read_users(Reading& reading, Section& root, Config& config) {
   read_userlist(reading, root, config);
   const bool nothing = node == nullptr || node->kind == TreeNode::Kind::null ||
                        (node->kind == TreeNode::Kind::map && node->entries.empty());
+  check_introductions(root, config);
+  if (introduces(config)) return;
   if (nothing && config.users.empty() && !root.has("userlist_file") && !config.has_access_rules &&
       config.auth_method != AuthMethod::trust) {
     root.complain("users", "no user is named, so nobody could log in by auth " +

@@ -9,6 +9,7 @@
 
 #include "dwspool/auth/digest.h"
 #include "dwspool/auth/md5.h"
+#include "dwspool/auth/user_secret.h"
 
 namespace dwspool::login {
 namespace {
@@ -41,6 +42,18 @@ Failure failure_of(std::string_view sqlstate) {
     return Failure::unavailable;
   }
   return Failure::refused;
+}
+
+auth::LoginKeys::Kind keys_of(Derivation::Kind kind) {
+  switch (kind) {
+    case Derivation::Kind::scram:
+      return auth::LoginKeys::Kind::scram;
+    case Derivation::Kind::gauss_sm3:
+      return auth::LoginKeys::Kind::gauss_sm3;
+    case Derivation::Kind::gauss_sha256:
+      break;
+  }
+  return auth::LoginKeys::Kind::gauss_sha256;
 }
 
 }  // namespace
@@ -101,6 +114,7 @@ BackendLogin::Need BackendLogin::on_frame(const wire::Frame& frame, std::string&
       }
       return Need::input;
     case be::negotiate_protocol_version:
+      dialect_ = Dialect::postgres;
       return Need::input;  // it goes on with what it knows
     case be::parameter_status:
       if (state_ != State::starting_up) break;
@@ -147,7 +161,6 @@ BackendLogin::Need BackendLogin::on_authentication(std::string_view body, std::s
                 "the server asks for authentication twice");
   }
   asked_ = true;
-  const std::string* password = nullptr;
   switch (code) {
     case wire::auth_code::ok:
       if (scram_ && !server_proven_) {
@@ -157,24 +170,15 @@ BackendLogin::Need BackendLogin::on_authentication(std::string_view body, std::s
       state_ = State::starting_up;
       return Need::input;
     case wire::auth_code::cleartext:
-      if (const Need need = need_password(password); password == nullptr) return need;
-      method_ = "password";
-      proven_ = true;
-      wire::append_password(out, *password + '\0');
-      return Need::input;
+      return send_cleartext(out);
     case wire::auth_code::md5:
-      if (const Need need = need_password(password); password == nullptr) return need;
       if (payload.size() != 4) break;
-      method_ = "md5";
-      proven_ = true;
-      wire::append_password(
-          out, auth::md5_answer(auth::md5_password(identity_.user, *password), payload) + '\0');
-      return Need::input;
+      return send_md5(payload, out);
     case wire::auth_code::sasl:  // and gauss_sha256
       if (auth::is_gauss_payload(payload)) return on_gauss(payload, false, out);
       return on_sasl(payload, out);
     case wire::auth_code::sasl_continue:  // and gauss_md5_sha256
-      if (scram_) return on_scram_challenge(payload);
+      if (scram_) return on_scram_challenge(payload, out);
       return on_md5_sha256();
     case wire::auth_code::sasl_final:
       if (!scram_ || !scram_answered_) break;
@@ -196,20 +200,53 @@ BackendLogin::Need BackendLogin::on_authentication(std::string_view body, std::s
               "the server sent a malformed authentication request");
 }
 
-BackendLogin::Need BackendLogin::need_password(const std::string*& password) {
-  if (!identity_.password) {
-    return fail(Failure::unsupported, wire::sqlstate::invalid_authorization,
-                "the server asks for the password of user \"" + identity_.user +
-                    "\", and the configuration has none",
-                "Give the user a password in the configuration of dwspool.");
-  }
-  password = &identity_.password->reveal();
+BackendLogin::Need BackendLogin::send_cleartext(std::string& out) {
+  if (!identity_.credential.password) return nothing_fits("in clear");
+  method_ = "password";
+  proven_ = true;
+  used_.password = identity_.credential.password;
+  wire::append_password(out, identity_.credential.password->reveal() + '\0');
   return Need::input;
 }
 
+BackendLogin::Need BackendLogin::send_md5(std::string_view salt, std::string& out) {
+  const std::optional<Secret>& password = identity_.credential.password;
+  const auth::LoginKeys* const known = keys(auth::LoginKeys::Kind::md5);
+  if (!password && known == nullptr) return nothing_fits("by md5");
+  method_ = "md5";
+  proven_ = true;
+  used_.keys =
+      password ? auth::login_keys(auth::md5_password(identity_.user, password->reveal())) : *known;
+  wire::append_password(out, auth::md5_answer(used_.keys->secret.reveal(), salt) + '\0');
+  return Need::input;
+}
+
+// Keys in the place of a password, of this kind.
+const auth::LoginKeys* BackendLogin::keys(auth::LoginKeys::Kind kind) const {
+  const std::optional<auth::LoginKeys>& keys = identity_.credential.keys;
+  return !identity_.credential.password && keys && keys->kind == kind ? &*keys : nullptr;
+}
+
+// There is no password, and what stands in its place does not fit what the server asks.
+BackendLogin::Need BackendLogin::nothing_fits(std::string_view wanted) {
+  if (identity_.credential.keys) {
+    return fail(Failure::unsupported, wire::sqlstate::invalid_authorization,
+                "the server asks for the password of user \"" + identity_.user + "\" " +
+                    std::string(wanted) + ", and what is known of it does not do for that",
+                "Give the user a password in the configuration of dwspool, or let clients prove "
+                "theirs by the method that the server asks for.");
+  }
+  return fail(Failure::unsupported, wire::sqlstate::invalid_authorization,
+              "the server asks for the password of user \"" + identity_.user +
+                  "\", and the configuration has none",
+              "Give the user a password in the configuration of dwspool.");
+}
+
 BackendLogin::Need BackendLogin::on_sasl(std::string_view payload, std::string& out) {
-  const std::string* password = nullptr;
-  if (const Need need = need_password(password); password == nullptr) return need;
+  dialect_ = Dialect::postgres;
+  if (!identity_.credential.password && keys(auth::LoginKeys::Kind::scram) == nullptr) {
+    return nothing_fits("by SCRAM-SHA-256");
+  }
   bool offered = false;
   bool bound = false;
   wire::Cursor cursor(payload);
@@ -232,21 +269,20 @@ BackendLogin::Need BackendLogin::on_sasl(std::string_view payload, std::string& 
   return Need::input;
 }
 
-BackendLogin::Need BackendLogin::on_scram_challenge(std::string_view payload) {
+BackendLogin::Need BackendLogin::on_scram_challenge(std::string_view payload, std::string& out) {
   const Result<auth::ScramClient::Challenge> challenge =
       scram_->on_server_first(payload, identity_.max_iterations);
   if (!challenge || scram_answered_) {
     return fail(Failure::protocol_error, wire::sqlstate::protocol_violation,
                 challenge ? "the server repeats the SCRAM exchange" : challenge.error().message);
   }
-  return derive_later(
-      {Derivation::Kind::scram, *identity_.password, challenge->salt, challenge->iterations});
+  return derive_or_take(Derivation::Kind::scram, challenge->salt, challenge->iterations, out);
 }
 
 BackendLogin::Need BackendLogin::on_gauss(std::string_view payload, bool sm3, std::string& out) {
-  const std::string* password = nullptr;
-  if (const Need need = need_password(password); password == nullptr) return need;
   dialect_ = Dialect::dws;
+  const std::optional<Secret>& password = identity_.credential.password;
+  if (identity_.credential.empty()) return nothing_fits({});
   // An answer made for another method than the one asked for would be a wrong password.
   wire::Cursor cursor(payload);
   const std::uint32_t method = cursor.u32();
@@ -265,10 +301,12 @@ BackendLogin::Need BackendLogin::on_gauss(std::string_view payload, bool sm3, st
   method_ = sm3 ? "gaussdb-sm3" : "gaussdb-sha256";
   gauss_ = std::move(*challenge);
   if (gauss_->salt_hex.empty()) {
+    if (!password) return nothing_fits("as old servers do");
+    used_.password = password;
     method_ = "gaussdb-md5";
     proven_ = true;
     wire::append_password(
-        out, auth::gauss_legacy_answer(identity_.user, *password, gauss_->token) + '\0');
+        out, auth::gauss_legacy_answer(identity_.user, password->reveal(), gauss_->token) + '\0');
     return Need::input;
   }
   if (gauss_->iterations == 0) {
@@ -283,8 +321,8 @@ BackendLogin::Need BackendLogin::on_gauss(std::string_view payload, bool sm3, st
                     " are allowed",
                 "Raise max_pbkdf2_iterations of the cluster, if the server is to be trusted.");
   }
-  return derive_later({sm3 ? Derivation::Kind::gauss_sm3 : Derivation::Kind::gauss_sha256,
-                       *identity_.password, gauss_->salt_hex, gauss_->iterations});
+  return derive_or_take(sm3 ? Derivation::Kind::gauss_sm3 : Derivation::Kind::gauss_sha256,
+                        gauss_->salt_hex, gauss_->iterations, out);
 }
 
 // Code 11 comes where the server's pg_hba.conf says md5 and the role's password is stored as
@@ -296,10 +334,25 @@ BackendLogin::Need BackendLogin::on_md5_sha256() {
               "Set the method sha256 for this user in the server's pg_hba.conf.");
 }
 
-BackendLogin::Need BackendLogin::derive_later(Derivation work) {
-  derivation_ = std::move(work);
-  state_ = State::deriving;
-  return Need::derivation;
+// The keys that the challenge wants: from the password, which takes time, or as they are known.
+BackendLogin::Need BackendLogin::derive_or_take(Derivation::Kind kind, std::string salt,
+                                                std::uint32_t iterations, std::string& out) {
+  const std::optional<Secret>& password = identity_.credential.password;
+  if (password) {
+    derivation_ = {kind, *password, std::move(salt), iterations};
+    state_ = State::deriving;
+    return Need::derivation;
+  }
+  const auth::LoginKeys* const known = keys(keys_of(kind));
+  if (known == nullptr) return nothing_fits("by another method");
+  // Made for another salt, the answer would be a wrong password, which counts.
+  if (known->salt != salt || known->iterations != iterations) {
+    return fail(Failure::credentials, wire::sqlstate::invalid_password,
+                "the password of user \"" + identity_.user + "\" has changed on the server",
+                "Log in anew with the new one.");
+  }
+  derivation_ = {kind, {}, std::move(salt), iterations};
+  return on_derived({known->secret, known->stored_key, known->server_key}, out);
 }
 
 BackendLogin::Need BackendLogin::on_derived(const DerivedKeys& keys, std::string& out) {
@@ -314,6 +367,8 @@ BackendLogin::Need BackendLogin::on_derived(const DerivedKeys& keys, std::string
     wire::append_password(out, scram_->final(scram));
     scram_answered_ = true;
   }
+  used_.keys = auth::LoginKeys{keys_of(derivation_->kind), keys.client_key, derivation_->salt,
+                               derivation_->iterations,    keys.stored_key, keys.server_key};
   derivation_.reset();
   return Need::input;
 }
@@ -360,7 +415,8 @@ BackendLogin::Need BackendLogin::fail(Failure failure, std::string_view sqlstate
   report_.sqlstate = sqlstate;
   report_.message = std::move(message);
   report_.hint = std::move(hint);
-  identity_.password.reset();
+  identity_.credential = {};
+  used_ = {};
   derivation_.reset();
   return Need::nothing;
 }
@@ -370,8 +426,9 @@ BackendLogin::Need BackendLogin::finish() {
     // PostgreSQL reports is_superuser instead.
     if (equals_ignore_case(name, "is_sysadmin")) dialect_ = Dialect::dws;
   }
+  if (dialect_ == Dialect::unknown) dialect_ = Dialect::postgres;
   state_ = State::done;
-  identity_.password.reset();
+  identity_.credential = {};
   return Need::nothing;
 }
 

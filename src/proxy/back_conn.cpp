@@ -141,6 +141,7 @@ bool BackConn::process(std::string_view& in) {
     return worker.find_backend(id) == this;
   }
   if (state_ == State::opening) {
+    if (!has_turn()) return worker.find_backend(id) == this;
     std::string answer;
     if (socket_->tls() != nullptr) {
       opening_->login->set_end_point(socket_->tls()->server_end_point());
@@ -372,6 +373,15 @@ bool BackConn::run_cleaner(session::Cleaner::State state) {
 }
 
 void BackConn::on_deadline() {
+  if (state_ == State::opening && worker_.now() < opening_->gives_up_at &&
+      opening_->gives_up_at != never) {
+    const std::string received(in_.view());
+    std::string_view view = received;
+    Worker& worker = worker_;
+    const BackendId id = id_;
+    if (process(view) && worker.find_backend(id) == this) in_.assign(view);
+    return;
+  }
   if (state_ == State::opening) {
     opening_->connector.reset();
     if (opening_->login) {

@@ -84,8 +84,8 @@ void BackConn::open() {
 }
 
 void BackConn::ask_guard() {
-  const Credentials::Answer answer =
-      worker_.hub().credentials.ask(pool_.route.account, worker_.now());
+  const Credentials::Answer answer = worker_.hub().credentials.ask(
+      pool_.route.account, worker_.now(), pool_.cluster->failure_budget());
   switch (answer.answer) {
     case login::LoginGuard::Answer::go:
       opening_->attempt = answer.attempt;
@@ -98,10 +98,43 @@ void BackConn::ask_guard() {
     case login::LoginGuard::Answer::held:
       break;
   }
-  wire::ErrorReport report = answer.report;
-  report.hint =
-      "The coordinator has refused this password; dwspool does not try it again by itself, since "
-      "accounts get locked by repetition. Correct the password in its configuration.";
+  refuse_held(answer.report);
+}
+
+// Whether it may answer what the server asks. If not, it asks again a little later, or is gone.
+bool BackConn::has_turn() {
+  if (opening_->turn) return true;
+  Credentials::Answer answer = worker_.hub().credentials.ask_proof(
+      pool_.route.account, worker_.now(), pool_.cluster->failure_budget());
+  switch (answer.answer) {
+    case login::LoginGuard::Answer::go:
+      opening_->turn = std::move(answer.turn);
+      if (opening_->gives_up_at != never) {
+        deadline_ = std::exchange(opening_->gives_up_at, never);
+        worker_.add_backend_deadline(id_, deadline_);
+      }
+      return true;
+    case login::LoginGuard::Answer::wait:
+      if (opening_->gives_up_at == never) opening_->gives_up_at = deadline_;
+      deadline_ = std::min(worker_.now() + guard_pause, opening_->gives_up_at);
+      worker_.add_backend_deadline(id_, deadline_);
+      return false;
+    case login::LoginGuard::Answer::held:
+      break;
+  }
+  refuse_held(answer.report);
+  return false;
+}
+
+// The account is left alone. Destroys *this.
+void BackConn::refuse_held(wire::ErrorReport report) {
+  if (report.hint.empty()) {
+    report.hint = std::string(
+                      "The coordinator has refused this password; dwspool does not try it "
+                      "again by itself, since accounts get locked by repetition. ") +
+                  (pool_.route.acquaintance.empty() ? "Correct the password in its configuration."
+                                                    : "Log in anew with the right one.");
+  }
   failed(report);
 }
 
@@ -133,6 +166,8 @@ void BackConn::connect() {
   deadline_ = deadline_after(worker_.now(), cluster.connect_timeout);
   worker_.add_backend_deadline(id_, deadline_);
   opening_->login.reset();
+  opening_->turn.reset();
+  opening_->gives_up_at = never;
   opening_->asked_for_tls = false;
   socket_.reset();
   in_.release();
@@ -205,7 +240,7 @@ void BackConn::tls_failed(const std::string& why) {
 
 void BackConn::start_login() {
   login::Identity identity = login_identity(*pool_.cluster, host_, pool_.route.user,
-                                            pool_.route.database, pool_.route.password);
+                                            pool_.route.database, pool_.route.credential);
   opening_->protocol = identity.protocol;
   opening_->login.emplace(std::move(identity));
   std::string bytes;
@@ -268,8 +303,10 @@ void BackConn::on_logged_in() {
   core_.key = login.key();
   const Dialect known = pool_.cluster->dialect();
   core_.dialect = known == Dialect::unknown ? login.dialect() : known;
-  if (known == Dialect::unknown && login.dialect() == Dialect::dws) {
-    pool_.cluster->learn_dialect(Dialect::dws);
+  // Else the probes find out, together with the roles.
+  if (known == Dialect::unknown &&
+      (login.dialect() == Dialect::dws || !pool_.cluster->is_probed())) {
+    pool_.cluster->learn_dialect(login.dialect());
   }
   worker_.hub().credentials.on_success(pool_.route.account);
   pool_.cluster->on_opened(host_, worker_.now());
@@ -336,7 +373,10 @@ void BackConn::on_login_failed() {
        {"reason", printable(report.message, 512)}});
   if (refused) {
     opening_->attempt.reset();
-    worker_.hub().credentials.on_refused(pool_.route.account, report, worker_.now());
+    worker_.hub().credentials.on_refused(pool_.route.account, report, worker_.now(), counts(login));
+    if (!pool_.route.acquaintance.empty()) {
+      worker_.hub().acquaintances.forget(pool_.route.acquaintance);
+    }
   }
   failed(report);
 }

@@ -46,9 +46,8 @@ std::string_view name_of(cluster::Role role) {
 }  // namespace
 
 std::string account_name(const config::Cluster& cluster, const std::string& user,
-                         const std::optional<Secret>& password) {
-  return cluster.name + '\0' + user + '\0' +
-         (password ? auth::sha256(password->reveal()) : std::string());
+                         const auth::Credential& credential) {
+  return cluster.name + '\0' + user + '\0' + hex_encode(auth::fingerprint(credential));
 }
 
 // The lock, and what follows when it is let go: the view is published, events are logged, and

@@ -58,6 +58,7 @@ bool FrontConn::process_startup(std::string_view& in) {
     if (by_proxy_ || in.empty()) return true;
   }
   while (true) {
+    if (introduction_ && introduction_->under_way) return true;
     const std::size_t before = in.size();
     const Need need = startup_->on_bytes(in, worker_.output());
     if (!follow(need, in)) return false;
@@ -102,6 +103,8 @@ bool FrontConn::follow(Need need, std::string_view& in) {
     case Need::close:
       return refuse_login();
     case Need::accepted:
+      if (!proven_) keep_proof(startup_->credential());
+      introduction_.reset();
       if (!start_session()) return false;
       return process(in);
   }
@@ -126,6 +129,7 @@ bool FrontConn::refuse_login() {
   worker_.output().clear();
   socket_.watch(false, false);
   worker_.add_refusal_deadline(id_, worker_.now() + delay);
+  note_wrong_password();
   return false;
 }
 
@@ -133,15 +137,6 @@ void FrontConn::on_refusal_due() {
   if (lingering_) return;  // it has been told something else meanwhile
   worker_.output().to_client.copy(delayed_);
   if (flush()) static_cast<void>(finish());
-}
-
-void FrontConn::on_password_checked(bool right) {
-  if (!startup_ || lingering_) return;
-  std::string_view in = in_.view();
-  const std::size_t before = in.size();
-  if (!follow(startup_->on_checked(right, worker_.output()), in)) return;
-  in_.consume(before - in.size());
-  update_interest();
 }
 
 // `received`: what has come of the handshake already. False when the connection is gone.
@@ -227,11 +222,24 @@ bool FrontConn::check_login() {
     static_cast<void>(startup_->refuse(std::move(*refused), worker_.output()));
     return false;
   }
-  const config::User* const user = config.find_user(user_);
+  method_ = std::get<auth::ClientMethod>(admitted);
+  introduction_ = introduction();
+  if (introduction_ && !introduction_->known && !introduction_->passes_through) return look_up();
+  return ask_proof();
+}
+
+// False when the client is refused at once.
+bool FrontConn::ask_proof() {
+  const Hub& hub = worker_.hub();
+  const config::User* const user = worker_.config().find_user(user_);
   auth::ClientAuth::Request request;
-  request.method = std::get<auth::ClientMethod>(admitted);
+  request.method = method_;
   request.user = user_;
-  if (user != nullptr) request.secret = user->secret;
+  if (introduction_ && introduction_->known) {
+    request.secret = introduction_->known->secret;
+  } else if (user != nullptr) {
+    request.secret = user->secret;
+  }
   if (socket_.tls() != nullptr) request.end_point = socket_.tls()->server_end_point();
   request.random = auth::random_bytes(nonce_bytes);
   request.mock_secret = hub.mock_secret;
@@ -268,7 +276,7 @@ bool FrontConn::start_session() {
   wire::ErrorReport report;
   const bool draining = worker_.hub().draining.load(std::memory_order_relaxed);
   const bool disabled = worker_.gates().disabled.contains(database);
-  if (!draining && !disabled) pool_ = worker_.find_pool(database, user_);
+  if (!draining && !disabled) pool_ = find_own_pool(database);
   if (draining) {
     report = refused_by_shutdown(worker_);
   } else if (disabled) {

@@ -9,8 +9,8 @@ namespace dwspool::proxy {
 
 void FrontConn::on_reconfigured() {
   if (!session_ || lingering_) return;
-  PoolContext* pool = worker_.config().find_user(user_) != nullptr
-                          ? worker_.find_pool(pool_->database, user_)
+  PoolContext* pool = worker_.config().may_come_in(user_, pool_->database)
+                          ? find_own_pool(pool_->database)
                           : nullptr;
   if (pool == nullptr) {
     end_session("its user or database is not in the configuration of dwspool any more");

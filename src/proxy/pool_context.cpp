@@ -1,5 +1,7 @@
 #include "dwspool/proxy/pool_context.h"
 
+#include "dwspool/proxy/acquaintances.h"
+
 namespace dwspool::proxy {
 namespace {
 
@@ -56,7 +58,7 @@ retry::ErrorTable error_table(const config::Cluster& cluster) {
 }  // namespace
 
 std::optional<Route> make_route(const config::Config& config, const std::string& database,
-                                const std::string& user) {
+                                const std::string& user, const auth::Credential& proven) {
   const config::Database* entry = config.find_database(database);
   if (entry == nullptr) return std::nullopt;
   const config::User* user_entry = config.find_user(user);
@@ -68,22 +70,29 @@ std::optional<Route> make_route(const config::Config& config, const std::string&
   // The nearest that names a user wins: the database, the user's entry, the cluster's conninfo.
   if (!entry->backend_user.empty()) {
     route.user = entry->backend_user;
-    route.password =
+    route.credential.password =
         entry->backend_password ? entry->backend_password : known_password(config, route.user);
     user_entry = config.find_user(route.user);
   } else if (user_entry != nullptr && !user_entry->backend_user.empty()) {
     route.user = user_entry->backend_user;
-    route.password = user_entry->backend_password ? user_entry->backend_password
-                                                  : known_password(config, route.user);
+    route.credential.password = user_entry->backend_password ? user_entry->backend_password
+                                                             : known_password(config, route.user);
   } else if (!route.cluster->user.empty()) {
     route.user = route.cluster->user;
   } else {
     route.user = user;
-    route.password = known_password(config, user);
-    if (!route.password && user_entry != nullptr) route.password = user_entry->backend_password;
+    route.credential.password = known_password(config, user);
+    if (!route.credential.password && user_entry != nullptr)
+      route.credential.password = user_entry->backend_password;
   }
-  if (!route.password && route.user == route.cluster->user && !route.cluster->password.empty()) {
-    route.password = route.cluster->password;
+  if (!route.credential.password && route.user == route.cluster->user &&
+      !route.cluster->password.empty()) {
+    route.credential.password = route.cluster->password;
+  }
+
+  if (route.credential.empty() && route.user == user && !proven.empty()) {
+    route.credential = proven;
+    route.acquaintance = acquaintance_name(*route.cluster, user);
   }
 
   route.database = !entry->backend_database.empty() ? entry->backend_database
@@ -98,7 +107,7 @@ std::optional<Route> make_route(const config::Config& config, const std::string&
   limit("database", database, entry->max_connections);
   if (user_entry != nullptr) limit("user", route.user, user_entry->max_connections);
   route.target = entry->target.value_or(Target::read_write);
-  route.account = account_name(*route.cluster, route.user, route.password);
+  route.account = account_name(*route.cluster, route.user, route.credential);
   const bool own_knobs = user_entry != nullptr && user_entry->pool != config::PoolOptions{};
   route.pool_key = database + '\0' + route.database + '\0' + route.account + '\0' +
                    (own_knobs ? user_entry->name : "");

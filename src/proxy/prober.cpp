@@ -86,8 +86,9 @@ bool Prober::choose_account() {
   const config::Cluster& cluster = state_.config();
   const config::Probing& probing = cluster.probing;
   if (!probing.user.empty()) {
-    accounts.push_back({probing.user, probing.password, probing.database,
-                        account_name(cluster, probing.user, probing.password)});
+    const auth::Credential credential{probing.password, std::nullopt};
+    accounts.push_back({probing.user, credential, probing.database,
+                        account_name(cluster, probing.user, credential)});
   }
   for (Account& offer : state_.offers()) accounts.push_back(std::move(offer));
   for (Account& account : accounts) {

@@ -168,6 +168,7 @@ Status Server::reload(const std::shared_ptr<const config::Config>& config) {
   hub_.log.set_level(config->log.level);
   hub_.failures.set_limit(config->auth_failure_limit);
   hub_.set_config(config);
+  hub_.acquaintances.clear();
   change_clusters(config);
   for (const std::unique_ptr<Worker>& worker : workers_) {
     worker->post(

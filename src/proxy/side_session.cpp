@@ -21,6 +21,9 @@ namespace {
 constexpr Duration guard_pause = std::chrono::milliseconds{20};
 // More than this no question of ours has for an answer.
 constexpr std::size_t most_input = 1U << 20U;
+// Temporary objects last, where nobody's can stand in for the catalog's.
+constexpr std::string_view pinned_path = "set search_path to pg_catalog, pg_temp";
+constexpr std::string_view no_types("\0\0", 2);
 
 std::vector<std::string> read_row(std::string_view body) {
   wire::Cursor cursor(body);
@@ -48,8 +51,32 @@ SideSession::~SideSession() {
   abort();
 }
 
-void SideSession::ask(const Account& account, std::string sql, Done done) {
-  sql_ = std::move(sql);
+void SideSession::ask(const Account& account, std::string_view sql, Done done) {
+  std::string question;
+  wire::append_query(question, sql);
+  begin(account, std::move(question), std::move(done));
+}
+
+// One transaction, whose first statement is in force for the second.
+void SideSession::ask_about(const Account& account, std::string_view sql, std::string_view value,
+                            Done done) {
+  std::string question;
+  wire::append_parse(question, "", pinned_path, no_types);
+  wire::append_bind(question, "");
+  wire::append_execute(question);
+  wire::append_parse(question, "", sql, no_types);
+  wire::append_bind_text(question, "", value);
+  wire::append_execute(question);
+  wire::append_sync(question);
+  begin(account, std::move(question), std::move(done));
+}
+
+void SideSession::log_in(const Account& account, Done done) {
+  begin(account, {}, std::move(done));
+}
+
+void SideSession::begin(const Account& account, std::string question, Done done) {
+  question_ = std::move(question);
   done_ = std::move(done);
   answer_ = Answer();
   failed_ = false;
@@ -77,6 +104,7 @@ void SideSession::close() {
   connector_.reset();
   socket_.reset();
   login_.reset();
+  turn_.reset();
   in_.release();
   out_.release();
 }
@@ -143,6 +171,7 @@ void SideSession::reopen() {
   if (attempt_) hub_.credentials.on_no_verdict(account_.name, *attempt_);
   attempt_.reset();
   login_.reset();
+  turn_.reset();
   socket_.reset();
   in_.release();
   out_.release();
@@ -152,7 +181,7 @@ void SideSession::reopen() {
 void SideSession::start_login() {
   state_ = State::login;
   login_.emplace(login_identity(state_of_cluster_, host_, account_.user, account_.database,
-                                account_.password));
+                                account_.credential));
   std::string bytes;
   login_->start(bytes);
   if (!send(bytes)) lost("could not send to the server");
@@ -161,11 +190,30 @@ void SideSession::start_login() {
 // Before the password goes anywhere the guard is asked. Not earlier: while one attempt is under
 // way all others wait for it, and a host that says nothing would hold up those that do.
 bool SideSession::may_log_in() {
-  if (attempt_) return true;
-  const Credentials::Answer admission = hub_.credentials.ask(account_.name, loop_.now());
+  if (attempt_) return has_turn();
+  const Credentials::Answer admission =
+      hub_.credentials.ask(account_.name, loop_.now(), state_of_cluster_.failure_budget());
   switch (admission.answer) {
     case login::LoginGuard::Answer::go:
       attempt_ = admission.attempt;
+      return has_turn();
+    case login::LoginGuard::Answer::wait:
+      timer_.arm(loop_.now() + guard_pause);
+      return false;
+    case login::LoginGuard::Answer::held:
+      break;
+  }
+  hold(admission.report);
+  return false;
+}
+
+bool SideSession::has_turn() {
+  if (turn_) return true;
+  Credentials::Answer answer =
+      hub_.credentials.ask_proof(account_.name, loop_.now(), state_of_cluster_.failure_budget());
+  switch (answer.answer) {
+    case login::LoginGuard::Answer::go:
+      turn_ = std::move(answer.turn);
       return true;
     case login::LoginGuard::Answer::wait:
       timer_.arm(loop_.now() + guard_pause);
@@ -173,11 +221,16 @@ bool SideSession::may_log_in() {
     case login::LoginGuard::Answer::held:
       break;
   }
-  answer_.kind = Answer::Kind::no_admission;
-  answer_.sqlstate = admission.report.sqlstate;
-  answer_.why = admission.report.message;
-  finish();
+  hold(answer.report);
   return false;
+}
+
+void SideSession::hold(const wire::ErrorReport& report) {
+  answer_.kind = Answer::Kind::no_admission;
+  answer_.sqlstate = report.sqlstate;
+  answer_.why = report.message;
+  answer_.hint = report.hint;
+  finish();
 }
 
 void SideSession::feed_login() {
@@ -209,13 +262,7 @@ void SideSession::on_login_progress(login::BackendLogin::Need need) {
 void SideSession::derive() {
   const login::Derivation& work = login_->derivation();
   if (const auto known = hub_.credentials.find_keys(account_.name, work)) {
-    std::string bytes;
-    const login::BackendLogin::Need need = login_->on_derived(*known, bytes);
-    if (send(bytes)) {
-      on_login_progress(need);
-    } else {
-      lost("could not send to the server");
-    }
+    on_derived(*known);
     return;
   }
   struct Job {
@@ -227,18 +274,38 @@ void SideSession::derive() {
       loop_, [job] { job->keys = login::derive(job->work); },
       [job, self = self_, name = account_.name, &hub = hub_] {
         if (*self == nullptr) return;
-        hub.credentials.store_keys(name, job->work, job->keys);
         SideSession& session = **self;
+        // What a client has brought may be wrong.
+        if (!session.account_.supplied) hub.credentials.store_keys(name, job->work, job->keys);
         if (session.login_ && session.login_->state() == login::BackendLogin::State::deriving) {
-          session.derive();
+          session.on_derived(job->keys);
         }
       });
+}
+
+void SideSession::on_derived(const login::DerivedKeys& keys) {
+  std::string bytes;
+  const login::BackendLogin::Need need = login_->on_derived(keys, bytes);
+  if (send(bytes)) {
+    on_login_progress(need);
+  } else {
+    lost("could not send to the server");
+  }
 }
 
 void SideSession::on_logged_in() {
   hub_.credentials.on_success(account_.name);
   attempt_.reset();
+  turn_.reset();
   dialect_ = login_->dialect();
+  if (question_.empty()) {
+    answer_.credential = login_->used();
+    std::string goodbye;
+    wire::append_terminate(goodbye);
+    static_cast<void>(send(goodbye));
+    finish();
+    return;
+  }
   login_.reset();
   send_question();
 }
@@ -259,18 +326,9 @@ void SideSession::on_login_failed() {
   }
   answer_.sqlstate = report.sqlstate;
   answer_.why = report.message;
-  if (failure == login::Failure::credentials) {
-    attempt_.reset();
-    hub_.credentials.on_refused(account_.name, report, loop_.now());
-    hub_.log.write_limited(
-        LogLevel::error, "backend.password_refused",
-        "a coordinator refused the log-in; the account is not tried again for a while",
-        {{"coordinator", state_of_cluster_.host(host_).label()},
-         {"database", printable(account_.database)},
-         {"user", printable(account_.user)},
-         {"sqlstate", printable(report.sqlstate)},
-         {"reason", printable(report.message, 512)}});
-  }
+  answer_.hint = report.hint;
+  answer_.reveals = !login_->proven() && login_->dialect() == Dialect::postgres;
+  if (failure == login::Failure::credentials) note_refusal(report);
   if (failure == login::Failure::unavailable) {
     answer_.trouble = trouble_of(report);
     answer_.kind = Answer::Kind::no_session;
@@ -280,13 +338,28 @@ void SideSession::on_login_failed() {
   finish();
 }
 
+void SideSession::note_refusal(const wire::ErrorReport& report) {
+  const bool counted = counts(*login_);
+  // A server that locks nobody may be asked as often as clients like.
+  if (account_.supplied && !counted) return;
+  attempt_.reset();
+  hub_.credentials.on_refused(account_.name, report, loop_.now(), counted);
+  if (account_.supplied) return;  // the client's concern, not the operator's
+  hub_.log.write_limited(
+      LogLevel::error, "backend.password_refused",
+      "a coordinator refused the log-in; the account is not tried again for a while",
+      {{"coordinator", state_of_cluster_.host(host_).label()},
+       {"database", printable(account_.database)},
+       {"user", printable(account_.user)},
+       {"sqlstate", printable(report.sqlstate)},
+       {"reason", printable(report.message, 512)}});
+}
+
 // --- Asking --------------------------------------------------------------------------------------
 
 void SideSession::send_question() {
   state_ = State::asking;
-  std::string bytes;
-  wire::append_query(bytes, sql_);
-  if (!send(bytes)) lost("could not send to the server");
+  if (!send(question_)) lost("could not send to the server");
 }
 
 void SideSession::on_ready(bool readable, bool writable) {

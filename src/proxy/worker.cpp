@@ -33,7 +33,8 @@ Worker::Worker(Hub& hub, std::size_t index, std::vector<std::unique_ptr<Worker>>
       random_state_(wire::load_u32(auth::random_bytes(4).data()) | 1U),
       wake_(loop_, [this] { run_tasks(); }),
       timer_(loop_, [this] { on_timer(); }),
-      desk_(*this) {
+      desk_(*this),
+      introductions_(hub, loop_) {
   next_housekeeping_ = loop_.now() + housekeeping;
   metrics_->heartbeat.set(
       std::chrono::duration_cast<std::chrono::seconds>(loop_.now().time_since_epoch()).count());
@@ -136,8 +137,9 @@ void Worker::remove_backend(BackendId id) {
   if (const std::unique_ptr<BackConn> backend = backends_.take(id)) --backend->pool().backends;
 }
 
-PoolContext* Worker::find_pool(const std::string& database, const std::string& user) {
-  std::optional<Route> route = make_route(*config_, database, user);
+PoolContext* Worker::find_pool(const std::string& database, const std::string& user,
+                               const auth::Credential& proven) {
+  std::optional<Route> route = make_route(*config_, database, user, proven);
   if (!route) return nullptr;
   const std::string key = key_of(*route);
   if (const auto found = pools_.find(key); found != pools_.end()) {
@@ -151,6 +153,7 @@ PoolContext* Worker::find_pool(const std::string& database, const std::string& u
       std::make_unique<PoolContext>(config_, std::move(*route), statements_, settings_, reported_);
   pool->database = database;
   pool->client = user;
+  pool->proven = proven;
   pool->slots =
       hub_.slots.account(key, pool->route.settings.size, pool->route.settings.reserve_size);
   pool->quota = hub_.quotas.join(key, pool->route.quotas);
@@ -160,7 +163,7 @@ PoolContext* Worker::find_pool(const std::string& database, const std::string& u
   pools_.emplace(key, std::move(pool));
   if (gates_->is_paused(database)) made->pool.pause(now());
   made->cluster->offer(
-      {made->route.user, made->route.password, made->route.database, made->route.account});
+      {made->route.user, made->route.credential, made->route.database, made->route.account});
   follow(*made);
   made->pool.tick(now());
   touch(*made);

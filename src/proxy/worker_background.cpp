@@ -23,14 +23,14 @@ void Worker::derive_in_background(BackendId id, const login::Derivation& work) {
 void Worker::check_password_in_background(ClientId id, auth::PasswordCheck check) {
   struct Job {
     auth::PasswordCheck check;
-    bool right = false;
+    auth::PasswordVerdict verdict;
   };
-  auto job = std::make_shared<Job>(Job{std::move(check), false});
+  auto job = std::make_shared<Job>(Job{std::move(check), {}});
   net::run_in_background(
-      loop_, [job] { job->right = auth::is_right(job->check); },
+      loop_, [job] { job->verdict = auth::judge(job->check); },
       [this, job, id, alive = alive_] {
         if (!*alive) return;
-        if (FrontConn* client = find_client(id)) client->on_password_checked(job->right);
+        if (FrontConn* client = find_client(id)) client->on_password_checked(job->verdict);
         settle();
       });
 }

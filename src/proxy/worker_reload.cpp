@@ -23,10 +23,11 @@ std::string Worker::key_of(Route& route) const {
 void Worker::reconfigure(std::shared_ptr<const config::Config> config, Clusters clusters) {
   config_ = std::move(config);
   clusters_ = std::move(clusters);
+  introductions_.forget(clusters_);
   for (auto& [key, pool] : pools_) {
     pool->current = false;
-    if (config_->find_user(pool->client) == nullptr) continue;
-    std::optional<Route> route = make_route(*config_, pool->database, pool->client);
+    if (!config_->may_come_in(pool->client, pool->database)) continue;
+    std::optional<Route> route = make_route(*config_, pool->database, pool->client, pool->proven);
     if (route && key_of(*route) == key) reconfigure_pool(*pool, std::move(*route));
   }
   // May find more of them, or make new ones.

@@ -3,6 +3,7 @@
 
 #include "dwspool/wire/cursor.h"
 #include "dwspool/wire/frame.h"
+#include "dwspool/wire/sqlstate.h"
 
 #include "dwspool/retry/catalog_question.h"
 #include "dwspool/retry/facts.h"
@@ -34,6 +35,11 @@ bool ReplayedSession::prove(Next& next, Output& out, TimePoint now) {
       replay_->catalog.harmless(catalog_scope(), names_in_log(run_->must_read), now, missing);
   if (harmless && *harmless) {
     run_->must_read = 0;
+    if (run_->report.sqlstate == wire::sqlstate::transaction_resolution_unknown) {
+      run_->report.sqlstate = wire::sqlstate::connection_failure;
+      run_->report.message = "the connection to the database server was lost before it answered";
+      run_->report.hint = "What was asked only reads. It can be run again.";
+    }
     return true;
   }
   if (harmless || run_->asked) {

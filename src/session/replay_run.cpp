@@ -54,14 +54,14 @@ Next ReplayedSession::try_again(bool lost, Next next, Output& out, TimePoint now
     recording_->transcript = std::move(run.again);
   }
   rewind();
+  run.again.clear();
+  run.fed = run.units_fed = 0;
   if (!run.dormant && now >= run.ends) {
     return give_up(run.report, ReplayResult::deadline, next, out, now);
   }
   if (run.losses > replay_->options.attempts) {
     return give_up(run.report, ReplayResult::attempts, next, out, now);
   }
-  run.again.clear();
-  run.fed = run.units_fed = 0;
   run.asked = false;
   phase_ = Phase::pausing;
   const bool at_once = lost && run.losses == 1 && run.refusals == 0;
@@ -394,10 +394,18 @@ Next ReplayedSession::give_up_on_mismatch(Next next, Output& out, TimePoint now)
   return give_up(report, ReplayResult::mismatch, next, out, now);
 }
 
+// Whether it is in one, and has not asked for its end yet.
+bool ReplayedSession::client_in_transaction() const {
+  const bool ending = session_.attached() && session_.lost_work().may_have_committed;
+  return !ending && session_.client_status() != wire::TxStatus::idle;
+}
+
 Next ReplayedSession::give_up(const wire::ErrorReport& report, ReplayResult result, Next next,
                               Output& out, TimePoint now) {
+  const bool knows_all = run_->fed > 0 && passes_on();
+  if (knows_all) run_->in_transaction = client_in_transaction();
   next = leave_backend(next, false);
-  if (run_->fed > 0 && passes_on()) run_->statements = session_.settled_statements();
+  if (knows_all) run_->statements = session_.settled_statements();
   OpenRequests open = open_requests();
   // Who does not ask for anything at the moment has a transaction that is surely lost, or was run
   // again without his knowing; he is told when he asks.

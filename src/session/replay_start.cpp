@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "dwspool/sql/fingerprint.h"
+#include "dwspool/sql/statement.h"
 #include "dwspool/wire/frame.h"
 #include "dwspool/wire/sqlstate.h"
 
@@ -28,6 +29,14 @@ bool writes(const ReportedSet& told, const SettingSet& wanted) {
 bool counts_as_completed(char type) {
   return type == be::command_complete || type == be::empty_query_response ||
          type == be::portal_suspended;
+}
+
+// A simple Query.
+bool commits_only(std::string_view unit) {
+  const wire::FrameView view = wire::peek_frame(unit);
+  if (view.type != wire::frontend::query || view.total != unit.size()) return false;
+  const auto text = wire::read_query(wire::take_frame(unit, view).body());
+  return text && sql::recognize(*text).is_only(sql::StatementKind::commit);
 }
 
 }  // namespace
@@ -202,7 +211,7 @@ Next ReplayedSession::on_loss(const std::string& cause, bool still_lent, Output&
                      decision.verdict == retry::Verdict::replay_if_reads;
   const bool only_if_reads = decision.verdict == retry::Verdict::replay_if_reads;
   if (!live) {
-    if (passes_on()) run_->in_transaction = in_transaction;
+    if (run_->fed > 0 && passes_on()) run_->in_transaction = client_in_transaction();
     if (!again) {
       return give_up(retry::describe(outcome, cause), retry::ReplayResult::lost_again, next, out,
                      now);
@@ -340,12 +349,18 @@ void ReplayedSession::begin_run(retry::Failure failure, std::string_view cause,
 // What the client has asked, less what it was told.
 OpenRequests ReplayedSession::open_requests() const {
   OpenRequests open;
+  const retry::Transcript& told = run_ && passes_on() ? run_->again : recording_->transcript;
   std::size_t asked = 0;
   std::string_view log = recording_->log;
   while (!log.empty()) {
     const retry::LogPiece piece = retry::first_piece(log);
     log.remove_prefix(piece.bytes.size());
-    if (piece.kind == retry::LogPiece::Kind::unit) ++asked;
+    if (piece.kind == retry::LogPiece::Kind::unit) {
+      if (asked >= told.units().size() && commits_only(piece.bytes)) {
+        open.ends_at = std::min(open.ends_at, asked - told.units().size());
+      }
+      ++asked;
+    }
     if (log.empty()) open.unread = retry::missing_at_end(piece.bytes);
     if (piece.kind == retry::LogPiece::Kind::rest) {
       // A large Query that is still on its way is a request all the same.
@@ -357,7 +372,6 @@ OpenRequests ReplayedSession::open_requests() const {
       }
     }
   }
-  const retry::Transcript& told = run_ && passes_on() ? run_->again : recording_->transcript;
   open.owed = asked - std::min(asked, told.units().size());
   open.error_told = told.current().failed;
   open.transaction = run_ && run_->in_transaction;

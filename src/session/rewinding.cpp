@@ -1,4 +1,5 @@
 // Back to where the session was at rest last, and what is to be known to run again what came since.
+#include <algorithm>
 #include <utility>
 
 #include "dwspool/wire/sqlstate.h"
@@ -88,7 +89,13 @@ void Session::give_up(const OpenRequests& open, const wire::ErrorReport& report,
                         report.sqlstate == wire::sqlstate::transaction_resolution_unknown ||
                         report.sqlstate == wire::sqlstate::query_canceled;
   const wire::ErrorReport& told = says_all ? report : session_lost_report(report.detail);
-  answer_open(open.owed, open.unsynced, open.error_told, told, out);
+  // Up to the end of the transaction, and what is behind it.
+  const std::size_t within = std::min(open.owed, open.ends_at);
+  answer_open(within, open.unsynced && within == open.owed, open.error_told, told, out);
+  if (within < open.owed) {
+    lost_transaction_ = false;
+    answer_open(open.owed - within, open.unsynced, open.error_told && within == 0, told, out);
+  }
   if (open.owed == 0 && !open.unsynced && (open.transaction || open.stateful)) {
     // Nobody asks at the moment; the next request gets the answer.
     failure_ = std::make_unique<wire::ErrorReport>(told);

@@ -126,9 +126,9 @@ StartupFlow::Need StartupFlow::authenticate(auth::ClientAuth::Request request, O
   return take(auth_->start(), out);
 }
 
-StartupFlow::Need StartupFlow::on_checked(bool right, Output& out) {
+StartupFlow::Need StartupFlow::on_checked(const auth::PasswordVerdict& verdict, Output& out) {
   if (state_ != State::comparing) return Need::input;
-  return take(auth_->on_checked(right), out);
+  return take(auth_->on_checked(verdict), out);
 }
 
 StartupFlow::Need StartupFlow::on_password(std::string_view& in, Output& out) {
@@ -156,6 +156,7 @@ StartupFlow::Need StartupFlow::take(const auth::ClientAuth::Step& step, Output& 
       return Need::check;
     case auth::ClientAuth::Verdict::accepted:
       state_ = State::accepted;
+      credential_ = auth_->credential();
       auth_.reset();
       return Need::accepted;
     case auth::ClientAuth::Verdict::refused:

@@ -137,6 +137,18 @@ void append_bind(std::string& out, std::string_view statement) {
   MessageWriter(out, frontend::bind).cstring("").cstring(statement).u16(0).u16(0).u16(0).end();
 }
 
+void append_bind_text(std::string& out, std::string_view statement, std::string_view value) {
+  MessageWriter(out, frontend::bind)
+      .cstring("")
+      .cstring(statement)
+      .u16(0)
+      .u16(1)
+      .u32(static_cast<std::uint32_t>(value.size()))
+      .bytes(value)
+      .u16(0)
+      .end();
+}
+
 void append_execute(std::string& out, std::string_view portal) {
   MessageWriter(out, frontend::execute).cstring(portal).u32(0).end();
 }

@@ -23,7 +23,7 @@ Outcome play(std::string_view bytes, std::size_t cut) {
   login::Identity identity;
   identity.user = "user";
   identity.database = "database";
-  identity.password = Secret(std::string_view("secret"));
+  identity.credential.password = Secret(std::string_view("secret"));
   identity.max_iterations = 3;
   identity.nonce = "nonce";
   login::BackendLogin machine(std::move(identity));

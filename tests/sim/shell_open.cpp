@@ -74,7 +74,7 @@ void Back::on_connected(bool reachable) {
   login::Identity identity;
   identity.user = backend_user;
   identity.database = "db";
-  identity.password = Secret(std::string(backend_password));
+  identity.credential.password = Secret(std::string(backend_password));
   identity.nonce = "a nonce that is always the same";
   identity.protocol =
       shell_.old_protocol_[coordinator_] ? wire::protocol_3_0 : wire::protocol_gauss_3_51;

@@ -90,7 +90,7 @@ class LoginScript {
     login::Identity identity;
     identity.user = "app";
     identity.database = "db";
-    identity.password = Secret(std::string("pencil"));
+    identity.credential.password = Secret(std::string("pencil"));
     identity.nonce = "client-nonce";
     return identity;
   }

@@ -47,7 +47,11 @@ class ClientAuth {
   Step on_answer(std::string_view body);
   // After need_check.
   PasswordCheck check() const;
-  Step on_checked(bool right);
+  Step on_checked(const PasswordVerdict& verdict);
+
+  // After accepted: what the client's proof, with the secret that it was held against, is worth
+  // towards a server. Empty for a plain secret, which is worth more by itself.
+  const Credential& credential() const { return credential_; }
 
  private:
   enum class Stage : std::uint8_t {
@@ -73,6 +77,7 @@ class ClientAuth {
   std::string md5_salt_;
   std::optional<ScramServer> scram_;
   bool may_succeed_ = false;
+  Credential credential_;
 };
 
 }  // namespace dwspool::auth

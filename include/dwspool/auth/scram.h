@@ -61,7 +61,8 @@ class ScramServer {
 
   struct Final {
     bool proven = false;
-    std::string message;  // server-final-message, when proven
+    std::string message;     // server-final-message, when proven
+    std::string client_key;  // when proven: the proof has given it away
   };
   // client-final-message. An error is a malformed message; a wrong password is not one.
   Result<Final> on_client_final(std::string_view message);

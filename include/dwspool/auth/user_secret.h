@@ -8,6 +8,7 @@
 
 #include "dwspool/base/secret.h"
 
+#include "dwspool/auth/credential.h"
 #include "dwspool/auth/gauss.h"
 #include "dwspool/auth/scram.h"
 
@@ -32,6 +33,11 @@ UserSecret parse_user_secret(std::string_view text);
 // for an event loop. `salt` should be random. No effect on other kinds.
 void add_verifier(UserSecret& secret, std::string_view salt);
 
+// What a verifier is worth towards a server that keeps it, together with the ClientKey that a
+// client's proof gives away; and an md5 hash by itself.
+LoginKeys login_keys(const ScramVerifier& verifier, std::string_view client_key);
+LoginKeys login_keys(const std::string& md5);
+
 // Whether a password that came in clear is the right one. Runs PBKDF2, also when there is no secret
 // to compare with, so that a clock does not tell: not for an event loop. `mock` stands in for a
 // secret of kind none.
@@ -41,6 +47,12 @@ struct PasswordCheck {
   ScramVerifier mock;
   Secret given;
 };
-bool is_right(const PasswordCheck& check);
+struct PasswordVerdict {
+  bool right = false;
+  // When it is right and the secret is no plain one: what a server is satisfied with that keeps the
+  // same secret.
+  Credential credential;
+};
+PasswordVerdict judge(const PasswordCheck& check);
 
 }  // namespace dwspool::auth

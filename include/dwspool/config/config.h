@@ -106,6 +106,23 @@ struct Discovery {
   friend bool operator==(const Discovery&, const Discovery&) = default;
 };
 
+// Users that are not configured are looked up in the cluster's catalog.
+struct AuthQuery {
+  std::string user;  // empty: they are not
+  std::optional<Secret> password;
+  std::string database;
+  std::string query;  // $1 is the user's name; its answer: name, secret
+  Duration cache_time = std::chrono::seconds{60};
+  friend bool operator==(const AuthQuery&, const AuthQuery&) = default;
+};
+
+// Users that are not configured are those that the cluster lets in.
+struct PassThrough {
+  bool enabled = false;
+  Duration cache_time = std::chrono::minutes{10};
+  friend bool operator==(const PassThrough&, const PassThrough&) = default;
+};
+
 struct Cluster {
   std::string name;
   std::vector<Coordinator> coordinators;                // not empty
@@ -123,10 +140,17 @@ struct Cluster {
   Probing probing;
   Discovery discovery;
   std::vector<Refusal> refusals;  // replay.refusals
+  AuthQuery auth_query;
+  PassThrough pass_through;  // not both
+  // Refused passwords of a user in an hour; by default 3 for DWS, any number (0) for PostgreSQL.
+  std::optional<std::uint32_t> auth_failure_budget;
   // From `conninfo:`; used by databases and users that name none of their own.
   std::string database;
   std::string user;
   Secret password;
+
+  // Whether the cluster knows users that are not configured.
+  bool introduces() const { return !auth_query.user.empty() || pass_through.enabled; }
   friend bool operator==(const Cluster&, const Cluster&) = default;
 };
 
@@ -244,6 +268,10 @@ struct Config {
   // The entry of that name, else that of "*", else null.
   const Database* find_database(std::string_view name) const;
   const User* find_user(std::string_view name) const;
+  // That of the database's entry; null if there is none.
+  const Cluster* cluster_of(std::string_view database) const;
+  // Whether there is somebody who could let the user into the database.
+  bool may_come_in(std::string_view user, std::string_view database) const;
   // Whether the cluster's hosts are probed: if there is a choice, or somebody asks for a role.
   bool is_probed(const Cluster& cluster) const;
   // defaults, then the database's own, then the user's own.

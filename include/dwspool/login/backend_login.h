@@ -24,6 +24,7 @@
 #include "dwspool/wire/frame.h"
 #include "dwspool/wire/messages.h"
 
+#include "dwspool/auth/credential.h"
 #include "dwspool/auth/gauss.h"
 #include "dwspool/auth/scram.h"
 
@@ -33,7 +34,7 @@ namespace dwspool::login {
 struct Identity {
   std::string user;
   std::string database;
-  std::optional<Secret> password;
+  auth::Credential credential;
   std::uint32_t protocol = wire::protocol_gauss_3_51;
   std::uint32_t max_iterations = 1000000;
   std::string nonce;      // fresh, printable, without commas
@@ -60,7 +61,7 @@ DerivedKeys derive(const Derivation& work);
 
 // Why a log-in failed, which decides what may be tried next.
 enum class Failure : std::uint8_t {
-  credentials,     // 28xxx: never again by itself, the account may get locked
+  credentials,     // 28xxx, or it would be: never again by itself, the account may get locked
   refused,         // the server says no for another lasting reason (no such database ...)
   unavailable,     // it cannot at the moment (57P03, 53300), or the connection was lost
   old_protocol,    // 3.51 is not understood: once more with 3.0
@@ -99,14 +100,19 @@ class BackendLogin {
   Failure failure() const { return failure_; }
   const wire::ErrorReport& report() const { return report_; }
 
+  // What the server has shown itself to be; unknown if the log-in failed too early to tell.
+  Dialect dialect() const { return dialect_; }
+  // Whether the server has been sent the password, or the proof of one.
+  bool proven() const { return proven_; }
+
   // After `done`.
   const std::vector<std::pair<std::string, std::string>>& parameters() const { return parameters_; }
   const wire::KeyData& key() const { return key_; }
-  Dialect dialect() const { return dialect_; }
   // How the server let us in: "trust", "password", "md5", "scram-sha-256", "gaussdb-sha256".
   std::string_view method() const { return method_; }
-  // Whether the server has been sent the password, or the proof of one.
-  bool proven() const { return proven_; }
+  // What the server was satisfied with: the password itself only where it asked for that. Empty
+  // unless proven().
+  const auth::Credential& used() const { return used_; }
   // NoticeResponses that came on the way, such as a password about to expire.
   const std::vector<std::string>& notices() const { return notices_; }
 
@@ -114,13 +120,17 @@ class BackendLogin {
   Need on_frame(const wire::Frame& frame, std::string& out);
   Need on_authentication(std::string_view body, std::string& out);
   Need on_sasl(std::string_view payload, std::string& out);
-  Need on_scram_challenge(std::string_view payload);
+  Need on_scram_challenge(std::string_view payload, std::string& out);
   Need on_gauss(std::string_view payload, bool sm3, std::string& out);
   Need on_md5_sha256();
   Need on_error(std::string_view body);
   Need on_plain_error(std::string_view& in);
-  Need need_password(const std::string*& password);
-  Need derive_later(Derivation work);
+  Need send_cleartext(std::string& out);
+  Need send_md5(std::string_view salt, std::string& out);
+  Need nothing_fits(std::string_view wanted);
+  const auth::LoginKeys* keys(auth::LoginKeys::Kind kind) const;
+  Need derive_or_take(Derivation::Kind kind, std::string salt, std::uint32_t iterations,
+                      std::string& out);
   Need fail(Failure failure, std::string_view sqlstate, std::string message, std::string hint = {});
   Need finish();
 
@@ -129,12 +139,13 @@ class BackendLogin {
   std::optional<auth::ScramClient> scram_;
   std::optional<auth::GaussChallenge> gauss_;
   std::optional<Derivation> derivation_;
+  auth::Credential used_;
   std::vector<std::pair<std::string, std::string>> parameters_;
   std::vector<std::string> notices_;
   wire::KeyData key_;
   wire::ErrorReport report_;
   Failure failure_ = Failure::protocol_error;
-  Dialect dialect_ = Dialect::postgres;
+  Dialect dialect_ = Dialect::unknown;
   std::string_view method_ = "trust";
   bool asked_ = false;  // for authentication
   bool proven_ = false;

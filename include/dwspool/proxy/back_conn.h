@@ -30,6 +30,7 @@
 
 #include "dwspool/cluster/topology.h"
 #include "dwspool/console/facts.h"
+#include "dwspool/proxy/hub.h"
 
 namespace dwspool::proxy {
 
@@ -118,6 +119,8 @@ class BackConn final : public net::Socket::Handler {
 
   // Opening. Each may end in come_to_nothing() or failed(), which destroy *this.
   void ask_guard();
+  bool has_turn();
+  void refuse_held(wire::ErrorReport report);
   void try_next_host();
   void connect();
   void on_connected(UniqueFd fd, const std::string& error);
@@ -182,6 +185,8 @@ class BackConn final : public net::Socket::Handler {
     std::uint32_t protocol = 0;
     // Of which the guard has not heard yet.
     std::optional<login::LoginGuard::Attempt> attempt;
+    std::unique_ptr<Credentials::Turn> turn;
+    TimePoint gives_up_at = never;  // while it waits for its turn
   };
   std::unique_ptr<Opening> opening_;
   std::unique_ptr<session::Cleaner> cleaner_;

@@ -18,6 +18,7 @@
 #include "dwspool/base/secret.h"
 #include "dwspool/base/time.h"
 
+#include "dwspool/auth/credential.h"
 #include "dwspool/config/config.h"
 #include "dwspool/metrics/registry.h"
 
@@ -28,14 +29,15 @@ namespace dwspool::proxy {
 // Whom somebody logs in as on a cluster.
 struct Account {
   std::string user;
-  std::optional<Secret> password;
+  auth::Credential credential;
   std::string database;
-  std::string name;  // the lock-out guard's, see account_name()
+  std::string name;       // the lock-out guard's, see account_name()
+  bool supplied = false;  // by a client just now, and by no configuration
 };
 
-// The lock-out guard's name for this user on this cluster, its password included.
+// The lock-out guard's name for this user on this cluster, the credential included.
 std::string account_name(const config::Cluster& cluster, const std::string& user,
-                         const std::optional<Secret>& password);
+                         const auth::Credential& credential);
 
 class ClusterState {
  public:
@@ -77,6 +79,10 @@ class ClusterState {
   // Unknown until it has been found out, unless it is configured.
   Dialect dialect() const { return dialect_.load(std::memory_order_relaxed); }
   bool is_probed() const { return probed_; }
+  // How many passwords of a user may be refused in an hour; 0: any number.
+  std::uint32_t failure_budget() const {
+    return cluster_.auth_failure_budget.value_or(dialect() == Dialect::postgres ? 0 : 3);
+  }
 
   // --- Connections, from any worker ---
   // The host for one connection, which is counted as being made from then on; if there is none,

@@ -21,6 +21,7 @@
 
 #include "dwspool/console/facts.h"
 #include "dwspool/console/session.h"
+#include "dwspool/proxy/introductions.h"
 
 namespace dwspool::proxy {
 
@@ -56,7 +57,10 @@ class FrontConn final : public net::Socket::Handler {
   void on_reconfigured();
   void on_login_timeout();
   // What check_password_in_background was asked.
-  void on_password_checked(bool right);
+  void on_password_checked(const auth::PasswordVerdict& verdict);
+  // What Introductions was asked: who the client is, or whether its password is right.
+  void on_introduced(const Introductions::Outcome& outcome);
+  void on_proven(const Introductions::Outcome& outcome);
   // The time is up that a refusal takes.
   void on_refusal_due();
   void on_session_deadline();
@@ -90,6 +94,14 @@ class FrontConn final : public net::Socket::Handler {
  private:
   friend class Worker;
 
+  // How a user logs in whom the configuration does not know.
+  struct Introduction {
+    std::shared_ptr<ClusterState> cluster;  // that may know it
+    std::optional<Acquaintances::Entry> known;
+    bool passes_through = false;
+    bool under_way = false;  // the look-up; nothing is taken from the client meanwhile
+  };
+
   void read_some();
   // Both return false when the connection is gone.
   bool process(std::string_view& in);
@@ -103,6 +115,16 @@ class FrontConn final : public net::Socket::Handler {
   std::variant<auth::ClientMethod, wire::ErrorReport> admission() const;
   void note_tls_failure(const net::IoResult& result);
   bool check_login();
+  bool ask_proof();
+  // front_introduction.cpp
+  std::unique_ptr<Introduction> introduction() const;
+  void keep_proof(const auth::Credential& credential);
+  PoolContext* find_own_pool(const std::string& database);
+  bool look_up();
+  bool prove_at_cluster();
+  void refuse_introduction(const wire::ErrorReport& report);
+  void go_on_logging_in(session::StartupFlow::Need need);
+  void note_wrong_password();
   bool count_client(const std::string& database, wire::ErrorReport& report);
   bool start_session();
   bool start_console();
@@ -148,7 +170,10 @@ class FrontConn final : public net::Socket::Handler {
   BackendId last_backend_;
   wire::KeyData key_;
   std::string user_;
-  std::string delayed_;  // a refusal that waits
+  std::unique_ptr<Introduction> introduction_;
+  auth::ClientMethod method_ = auth::ClientMethod::scram_sha_256;
+  std::unique_ptr<const auth::Credential> proven_;  // see make_route; null if it is empty
+  std::string delayed_;                             // a refusal that waits
   ByteQueue in_;
   ByteQueue out_;
   std::vector<std::string> counted_as_;  // by the limits of its database and user

@@ -23,6 +23,7 @@
 #include "dwspool/login/key_cache.h"
 #include "dwspool/metrics/registry.h"
 
+#include "dwspool/proxy/acquaintances.h"
 #include "dwspool/proxy/cancel_registry.h"
 #include "dwspool/proxy/cluster_state.h"
 #include "dwspool/proxy/gates.h"
@@ -36,14 +37,31 @@ namespace dwspool::proxy {
 // The lock-out guard and the derived keys, shared by all workers.
 class Credentials {
  public:
+  // Somebody's turn to prove a password, until it goes.
+  class Turn {
+   public:
+    Turn(Credentials& credentials, std::string account)
+        : credentials_(credentials), account_(std::move(account)) {}
+    ~Turn() { credentials_.end_proof(account_); }
+    Turn(const Turn&) = delete;
+    Turn& operator=(const Turn&) = delete;
+
+   private:
+    Credentials& credentials_;
+    std::string account_;
+  };
   struct Answer {
     login::LoginGuard::Answer answer = login::LoginGuard::Answer::go;
     login::LoginGuard::Attempt attempt = 0;  // when it may go
     wire::ErrorReport report;                // when held
+    std::unique_ptr<Turn> turn;              // of ask_proof, when it may go
   };
-  Answer ask(const std::string& account, TimePoint now);
+  Answer ask(const std::string& account, TimePoint now, std::uint32_t budget);
+  // See LoginGuard::ask_proof.
+  Answer ask_proof(const std::string& account, TimePoint now, std::uint32_t budget);
   void on_success(const std::string& account);
-  void on_refused(const std::string& account, const wire::ErrorReport& report, TimePoint now);
+  void on_refused(const std::string& account, const wire::ErrorReport& report, TimePoint now,
+                  bool counts);
   void on_no_verdict(const std::string& account, login::LoginGuard::Attempt attempt);
   std::optional<login::DerivedKeys> find_keys(const std::string& account,
                                               const login::Derivation& work) const;
@@ -51,6 +69,8 @@ class Credentials {
                   const login::DerivedKeys& keys);
 
  private:
+  void end_proof(const std::string& account);
+
   // An account locks after ten failures, for a day: two attempts an hour leave room for people.
   static constexpr Duration hold_time = std::chrono::minutes{30};
   mutable std::mutex mutex_;
@@ -139,6 +159,7 @@ struct Hub {
   ClientCounts client_counts;  // by database and user
   CancelRegistry cancels;
   Credentials credentials;
+  Acquaintances acquaintances;
   std::atomic<std::uint32_t> clients{0};  // logged in or on the way
   std::atomic<bool> draining{false};
   Reloads reloads;

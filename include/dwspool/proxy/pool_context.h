@@ -29,7 +29,9 @@ struct Route {
   std::size_t cluster_index = 0;
   std::string database;  // on the backend
   std::string user;      // on the backend
-  std::optional<Secret> password;
+  auth::Credential credential;
+  // Where the credential is not configured: the name of its user among Hub::acquaintances.
+  std::string acquaintance;
   Target target = Target::read_write;
   config::PoolSettings settings;
   std::vector<QuotaRule> quotas;  // that it shares with other pools
@@ -40,9 +42,11 @@ struct Route {
   std::string pool_key;
 };
 
-// Nothing when the database is not configured. The configuration outlives the route.
+// Nothing when the database is not configured. The configuration outlives the route. `proven` is
+// what the client has proven its name with; it takes the place of a password that is not configured
+// where the client goes on under its own name.
 std::optional<Route> make_route(const config::Config& config, const std::string& database,
-                                const std::string& user);
+                                const std::string& user, const auth::Credential& proven = {});
 
 // What the sessions of a pool share. It lives as long as one of them does: a reload gives the pool
 // another one, and a session takes that when it is at rest.
@@ -75,8 +79,9 @@ struct PoolContext {
   std::shared_ptr<const config::Config> config;  // that the route was made of
   Route route;
   const std::string& key() const { return route.pool_key; }
-  std::string database;  // as clients call it
-  std::string client;    // the first client's user
+  std::string database;     // as clients call it
+  std::string client;       // the first client's user
+  auth::Credential proven;  // by it
   pool::Pool pool;
   std::shared_ptr<SharedSessions> sessions;
   std::shared_ptr<SlotAccount> slots;

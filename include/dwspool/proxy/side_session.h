@@ -40,7 +40,13 @@ class SideSession final : public net::Socket::Handler {
     cluster::Trouble trouble = cluster::Trouble::unreachable;  // no_session
     std::string sqlstate;
     std::string why;
+    std::string hint;
+    // no_admission: PostgreSQL refuses before anything is proven, with words that depend on whether
+    // there is such a user. (DWS says of an account that it is locked.)
+    bool reveals = false;
     bool fresh = false;  // a new log-in was made for it
+    // Of log_in: what the host was satisfied with. Empty if it asked for nothing.
+    auth::Credential credential;
   };
   using Done = std::function<void(const Answer&)>;
 
@@ -52,7 +58,11 @@ class SideSession final : public net::Socket::Handler {
   // One statement at a time. `done` is called once, never from within this call, unless the
   // question is withdrawn; it may ask the next one. How long it may take is the caller's to
   // bound. `account` counts where there is no session yet.
-  void ask(const Account& account, std::string sql, Done done);
+  void ask(const Account& account, std::string_view sql, Done done);
+  // The same with a parameter, text, for $1. Names are looked up in pg_catalog only.
+  void ask_about(const Account& account, std::string_view sql, std::string_view value, Done done);
+  // Logs in, and out again. Precondition: there is no session.
+  void log_in(const Account& account, Done done);
   // The question is withdrawn, and the session is over.
   void abort();
 
@@ -72,15 +82,20 @@ class SideSession final : public net::Socket::Handler {
     idle
   };
 
+  void begin(const Account& account, std::string question, Done done);
   void open();
   void on_connected(UniqueFd fd, const std::string& error);
   void on_encryption_answer();
   void start_login();
   void reopen();
   bool may_log_in();
+  bool has_turn();
+  void hold(const wire::ErrorReport& report);
   void feed_login();
   void on_login_progress(login::BackendLogin::Need need);
   void derive();
+  void on_derived(const login::DerivedKeys& keys);
+  void note_refusal(const wire::ErrorReport& report);
   void on_logged_in();
   void on_login_failed();
   void send_question();
@@ -97,7 +112,7 @@ class SideSession final : public net::Socket::Handler {
   cluster::HostId host_;
   State state_ = State::closed;
   Account account_;
-  std::string sql_;
+  std::string question_;  // as messages; empty: to log in only
   Done done_;
   Answer answer_;
   bool failed_ = false;  // the statement
@@ -109,6 +124,7 @@ class SideSession final : public net::Socket::Handler {
   std::unique_ptr<net::Socket> socket_;
   std::optional<login::BackendLogin> login_;
   std::optional<login::LoginGuard::Attempt> attempt_;  // of which the guard has not heard yet
+  std::unique_ptr<Credentials::Turn> turn_;
   net::Timer timer_;
   std::shared_ptr<SideSession*> self_;  // for what may come back when the session is gone
 };

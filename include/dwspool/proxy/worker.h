@@ -38,6 +38,7 @@
 #include "dwspool/proxy/console_desk.h"
 #include "dwspool/proxy/front_conn.h"
 #include "dwspool/proxy/hub.h"
+#include "dwspool/proxy/introductions.h"
 #include "dwspool/proxy/pool_context.h"
 
 namespace dwspool::proxy {
@@ -98,6 +99,10 @@ class Worker {
 
   Hub& hub() { return hub_; }
   const config::Config& config() const { return *config_; }
+  // Of this configuration.
+  const std::shared_ptr<ClusterState>& state_of(const config::Cluster& cluster) const {
+    return clusters_[static_cast<std::size_t>(&cluster - config_->clusters.data())];
+  }
   net::Loop& loop() { return loop_; }
   TimePoint now() { return loop_.now(); }
   metrics::WorkerBlock& metrics() { return *metrics_; }
@@ -121,7 +126,9 @@ class Worker {
   void remove_client(ClientId id);
   void remove_backend(BackendId id);
   // The pool for a client of this database and user; null when the database is not configured.
-  PoolContext* find_pool(const std::string& database, const std::string& user);
+  // `proven`: see make_route.
+  PoolContext* find_pool(const std::string& database, const std::string& user,
+                         const auth::Credential& proven);
   // To be called after the pool was told anything: arms the timer, notes the actions.
   void touch(PoolContext& pool);
   void add_login_deadline(ClientId id, TimePoint deadline);
@@ -132,6 +139,7 @@ class Worker {
   void derive_in_background(BackendId id, const login::Derivation& work);
   // FrontConn::on_password_checked is called when it is done.
   void check_password_in_background(ClientId id, auth::PasswordCheck check);
+  Introductions& introductions() { return introductions_; }
   void add_refusal_deadline(ClientId id, TimePoint deadline);
   void fail_waiters(PoolContext& pool, const wire::ErrorReport& report);
   // Sends a CancelRequest for what the backend runs; BackConn::on_cancel_finished and `done` are
@@ -215,6 +223,7 @@ class Worker {
   SlotMap<BackConn, BackendId> backends_;
   std::list<std::unique_ptr<CancelSender>> cancels_;
   ConsoleDesk desk_;
+  Introductions introductions_;
 };
 
 }  // namespace dwspool::proxy

@@ -223,6 +223,7 @@ class ReplayedSession {
   bool caught_up() const;
   void forget_finished();
   bool may_take_effect(TimePoint now) const;
+  bool client_in_transaction() const;
   bool same_unit(std::size_t i) const;
   bool compare_last();
   void finish_run(Output& out, TimePoint now);

@@ -20,6 +20,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <limits>
 #include <memory>
 #include <optional>
 #include <string>
@@ -107,7 +108,10 @@ struct OpenRequests {
   bool error_told = false;   // the first of them has had its ErrorResponse already
   bool transaction = false;  // the client believes in an open transaction
   bool stateful = false;     // and in session state that went with the backend
-  std::size_t unread = 0;    // bytes of its last message that are still to come, for nobody
+  // The first of the requests that are owed that is nothing but a COMMIT: behind its error nothing
+  // is open any more.
+  std::size_t ends_at = std::numeric_limits<std::size_t>::max();
+  std::size_t unread = 0;  // bytes of its last message that are still to come, for nobody
 };
 
 class Session {

@@ -58,7 +58,9 @@ class StartupFlow {
   Need authenticate(auth::ClientAuth::Request request, Output& out);
   // After `check`. Until on_checked, nothing is taken from the input.
   auth::PasswordCheck password_check() const { return auth_->check(); }
-  Need on_checked(bool right, Output& out);
+  Need on_checked(const auth::PasswordVerdict& verdict, Output& out);
+  // After `accepted`; see ClientAuth::credential.
+  const auth::Credential& credential() const { return credential_; }
   // The client may not log in; `report` says why.
   Need refuse(wire::ErrorReport report, Output& out);
 
@@ -86,6 +88,7 @@ class StartupFlow {
   StartupSettings settings_;
   wire::CancelRequest cancel_;
   std::optional<auth::ClientAuth> auth_;
+  auth::Credential credential_;
 };
 
 // The one refusal for a wrong password, an unknown user and a user without a password.

@@ -76,6 +76,8 @@ void append_parse(std::string& out, std::string_view name, std::string_view quer
                   std::string_view types);
 // Unnamed portal, no parameters, text results.
 void append_bind(std::string& out, std::string_view statement);
+// The same with one parameter, as text.
+void append_bind_text(std::string& out, std::string_view statement, std::string_view value);
 void append_execute(std::string& out, std::string_view portal = {});
 void append_close(std::string& out, char kind, std::string_view name);
 void append_sync(std::string& out);

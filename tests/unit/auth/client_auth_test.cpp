@@ -213,6 +213,21 @@ TEST_CASE("client auth: every method with every kind of secret") {
   }
 }
 
+TEST_CASE("client auth: a proof by SCRAM gives the key for the server") {
+  for (const Known known : {Known::scram, Known::plain_with_verifier}) {
+    AtFinal here = at_final(known);
+    CHECK(here.auth.credential().empty());
+    REQUIRE(here.auth.on_answer(here.right).verdict == Verdict::accepted);
+    const Credential& credential = here.auth.credential();
+    CHECK_FALSE(credential.password);
+    // A password that is known is worth more.
+    REQUIRE(credential.keys.has_value() == (known == Known::scram));
+    if (!credential.keys) continue;
+    CHECK(credential.keys->kind == LoginKeys::Kind::scram);
+    CHECK(sha256(credential.keys->secret.reveal()) == verifier().stored_key);
+  }
+}
+
 TEST_CASE("client auth: trust asks nothing of anybody") {
   for (const Known known : all_known) {
     CAPTURE(to_string(known));

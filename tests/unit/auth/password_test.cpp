@@ -29,7 +29,7 @@ std::vector<UserSecret> secrets() {
 }
 
 bool right(const UserSecret& secret, const std::string& given, const std::string& user = "bob") {
-  return is_right({user, secret, mock_scram_verifier(user, "mock"), Secret(given)});
+  return judge({user, secret, mock_scram_verifier(user, "mock"), Secret(given)}).right;
 }
 
 }  // namespace
@@ -50,6 +50,34 @@ TEST_CASE("passwords: the right one fits every kind of secret, and no other does
   CHECK_FALSE(right(parse_user_secret(md5_password("bob", password)), password, "eve"));
 }
 
+TEST_CASE("passwords: what a right one is worth towards a server with the same secret") {
+  for (const UserSecret& secret : secrets()) {
+    CAPTURE(static_cast<int>(secret.kind));
+    const ScramVerifier mock = mock_scram_verifier("bob", "mock");
+    const PasswordVerdict good = judge({"bob", secret, mock, Secret(password)});
+    CHECK(good.credential.empty() == (secret.kind == UserSecret::Kind::plain));
+    CHECK_FALSE(good.credential.password);
+    CHECK(judge({"bob", secret, mock, Secret("wrong " + password)}).credential.empty());
+    if (!good.credential.keys) continue;
+    const LoginKeys& keys = *good.credential.keys;
+    switch (keys.kind) {
+      case LoginKeys::Kind::md5:
+        CHECK(keys.secret.reveal() == md5_password("bob", password));
+        break;
+      case LoginKeys::Kind::scram:
+        CHECK(keys.salt == secret.scram->salt);
+        CHECK(sha256(keys.secret.reveal()) == secret.scram->stored_key);
+        break;
+      case LoginKeys::Kind::gauss_sha256:
+      case LoginKeys::Kind::gauss_sm3:
+        CHECK(keys.salt == secret.gauss->salt_hex);
+        CHECK(keys.iterations == secret.gauss->iterations);
+        CHECK(sha256(keys.secret.reveal()) == secret.gauss->stored_key);
+        break;
+    }
+  }
+}
+
 TEST_CASE("passwords: the conversation") {
   const auto ask = [](UserSecret secret) {
     ClientAuth auth(
@@ -59,17 +87,17 @@ TEST_CASE("passwords: the conversation") {
   };
   ClientAuth known = ask(parse_user_secret(password));
   REQUIRE(known.on_answer(password + '\0').verdict == ClientAuth::Verdict::need_check);
-  CHECK(is_right(known.check()));
+  CHECK(judge(known.check()).right);
   CHECK(known.on_answer(password + '\0').verdict == ClientAuth::Verdict::malformed);
   ClientAuth again = ask(parse_user_secret(password));
-  CHECK(again.on_checked(true).verdict == ClientAuth::Verdict::malformed);
+  CHECK(again.on_checked({true, {}}).verdict == ClientAuth::Verdict::malformed);
   ClientAuth accepted = ask(parse_user_secret(password));
   accepted.on_answer(password + '\0');
-  CHECK(accepted.on_checked(true).verdict == ClientAuth::Verdict::accepted);
+  CHECK(accepted.on_checked({true, {}}).verdict == ClientAuth::Verdict::accepted);
   ClientAuth refused = ask({});
   refused.on_answer(std::string("x\0", 2));
-  CHECK_FALSE(is_right(refused.check()));
-  CHECK(refused.on_checked(false).verdict == ClientAuth::Verdict::refused);
+  CHECK_FALSE(judge(refused.check()).right);
+  CHECK(refused.on_checked({}).verdict == ClientAuth::Verdict::refused);
   for (const std::string& odd : {std::string("no end"), std::string("a\0b\0", 4), std::string()}) {
     ClientAuth malformed = ask(parse_user_secret(password));
     CHECK(malformed.on_answer(odd).verdict == ClientAuth::Verdict::malformed);

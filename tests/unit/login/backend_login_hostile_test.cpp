@@ -209,6 +209,31 @@ TEST_CASE("hostile server: SCRAM challenges that are none") {
   }
 }
 
+TEST_CASE("hostile server: a long nonce (CVE-2026-6665)") {
+  for (const std::size_t size : {std::size_t{4000}, std::size_t{60000}}) {
+    const LoginOutcome outcome =
+        LoginScript()
+            .server_says(server::sasl({"SCRAM-SHA-256"}))
+            .client_answers()
+            .server_says(server::authentication(
+                11, "r=client-nonce" + std::string(size, 'n') + ",s=c2FsdA==,i=1"))
+            .client_answers()
+            .server_says(server::error("28P01", "no"))
+            .play();
+    CHECK(outcome.end() == "credentials 28P01: no");
+    REQUIRE(outcome.sent.size() > 1);
+    CHECK(outcome.sent[outcome.sent.size() - 2].size() > size);
+  }
+}
+
+TEST_CASE("hostile server: an error without a code (CVE-2026-6666)") {
+  for (const std::string& fields : {"SFATAL\0Mno\0\0"s, "SFATAL\0"s, "\0"s, ""s, "C"s, "C\0\0"s}) {
+    const LoginOutcome outcome = LoginScript().server_says(server::message('E', fields)).play();
+    CHECK(outcome.failure == "unavailable");
+    CHECK(outcome.report.sqlstate == "08006");
+  }
+}
+
 TEST_CASE("hostile server: asking twice, for less the second time, gets no second answer") {
   const std::vector<std::string> requests = {server::cleartext(),
                                              server::md5("salt"),

@@ -156,7 +156,7 @@ TEST_CASE("refused log-in: no password in the configuration") {
         server::gauss(13, 3, salt_hex, "0a1b2c3d", 10),
         server::authentication(10, "\0\0\0\1salt"s)}) {
     Identity identity = LoginScript::identity();
-    identity.password.reset();
+    identity.credential.password.reset();
     const LoginOutcome outcome = LoginScript(identity).server_says(request).play();
     CHECK(outcome.failure == "unsupported");
     CHECK(outcome.report.sqlstate == "28000");
@@ -168,7 +168,7 @@ TEST_CASE("refused log-in: no password in the configuration") {
 
 TEST_CASE("refused log-in: an empty password is one") {
   Identity identity = LoginScript::identity();
-  identity.password = Secret(std::string());
+  identity.credential.password = Secret(std::string());
   CHECK(LoginScript(identity)
             .server_says(server::cleartext())
             .client_answers("\0"s)

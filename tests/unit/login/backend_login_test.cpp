@@ -32,7 +32,7 @@ const auth::ScramVerifier& verifier() {
 
 Identity with_password(const std::string& password) {
   Identity identity = LoginScript::identity();
-  identity.password = Secret(password);
+  identity.credential.password = Secret(password);
   return identity;
 }
 
@@ -58,7 +58,7 @@ TEST_CASE("log-in: protocol 3.0 when it is asked for") {
 
 TEST_CASE("log-in: trust") {
   Identity identity = LoginScript::identity();
-  identity.password.reset();
+  identity.credential.password.reset();
   const LoginOutcome outcome = LoginScript(identity).server_says(server::welcome()).play();
   REQUIRE(outcome.done);
   CHECK(outcome.method == "trust");

@@ -164,6 +164,129 @@ TEST_CASE("guard: accounts do not know of one another") {
   CHECK(guard.ask("cluster/b/1", start) == Answer::go);
 }
 
+namespace {
+
+// The account of a password of one user.
+std::string with_password(const std::string& password) {
+  return std::string("cluster\0user\0", 13) + password;
+}
+
+// One attempt that is refused; what the guard says before.
+Answer refused_attempt(LoginGuard& guard, const std::string& password, TimePoint now,
+                       bool counts = true) {
+  const Answer answer = guard.ask(with_password(password), now, 3);
+  if (answer == Answer::go) guard.on_refused(with_password(password), refusal, now, counts);
+  return answer;
+}
+
+}  // namespace
+
+TEST_CASE("guard: of different passwords, only so many are tried in an hour") {
+  LoginGuard guard(hold);
+  CHECK(refused_attempt(guard, "1", start) == Answer::go);
+  CHECK(refused_attempt(guard, "1", start) == Answer::held);  // the same again costs nothing
+  CHECK(guard.held_report(with_password("1")).sqlstate == "28P01");
+  CHECK(refused_attempt(guard, "2", start + 10min) == Answer::go);
+  CHECK(refused_attempt(guard, "3", start + 20min) == Answer::go);
+  CHECK(refused_attempt(guard, "4", start + 20min) == Answer::held);
+  CHECK(guard.held_report(with_password("4")).sqlstate == "28000");
+  CHECK(guard.held_report(with_password("4")).message.find("too many") != std::string::npos);
+  CHECK(refused_attempt(guard, "1", start + 40min) == Answer::held);  // rested, but no budget
+  CHECK(refused_attempt(guard, "4", start + 1h - 1ns) == Answer::held);
+  CHECK(refused_attempt(guard, "4", start + 1h) == Answer::go);  // the first is an hour ago
+  CHECK(refused_attempt(guard, "5", start + 1h) == Answer::held);
+  CHECK(refused_attempt(guard, "5", start + 70min) == Answer::go);
+}
+
+TEST_CASE("guard: other users, and other clusters, have a budget of their own") {
+  LoginGuard guard(hold);
+  for (const char* const password : {"1", "2", "3", "4"}) refused_attempt(guard, password, start);
+  CHECK(guard.ask(std::string("cluster\0other\0001", 15), start, 3) == Answer::go);
+  CHECK(guard.ask(std::string("other\0user\0001", 12), start, 3) == Answer::go);
+  CHECK(guard.ask(with_password("9"), start, 3) == Answer::held);
+  CHECK(guard.ask(with_password("9"), start, 0) == Answer::go);  // no budget to keep to
+}
+
+TEST_CASE("guard: attempts under way may all fail, and are counted as if they did") {
+  LoginGuard guard(hold);
+  for (const char* const password : {"1", "2", "3"}) {
+    CHECK(guard.ask(with_password(password), start, 3) == Answer::go);
+  }
+  CHECK(guard.ask(with_password("4"), start, 3) == Answer::wait);
+  guard.on_no_verdict(with_password("1"), guard.attempt(with_password("1")));
+  CHECK(guard.ask(with_password("4"), start, 3) == Answer::go);
+  CHECK(guard.ask(with_password("5"), start, 3) == Answer::wait);
+  guard.on_success(with_password("2"));
+  CHECK(guard.ask(with_password("5"), start, 3) == Answer::go);
+  for (const char* const password : {"3", "4", "5"}) {
+    guard.on_refused(with_password(password), refusal, start);
+  }
+  CHECK(guard.ask(with_password("6"), start, 3) == Answer::held);
+}
+
+TEST_CASE("guard: a password that is good goes, whatever others have failed") {
+  LoginGuard guard(hold);
+  CHECK(guard.ask(with_password("right"), start, 3) == Answer::go);
+  guard.on_success(with_password("right"));
+  for (const char* const password : {"1", "2", "3", "4"}) refused_attempt(guard, password, start);
+  for (int i = 0; i < 5; ++i) CHECK(guard.ask(with_password("right"), start, 3) == Answer::go);
+}
+
+TEST_CASE("guard: of a password that was good, no more are proven at once than may be refused") {
+  LoginGuard guard(hold);
+  const std::string account = with_password("good");
+  guard.on_success(account);
+  for (int i = 0; i < 3; ++i) CHECK(guard.ask_proof(account, start, 3) == Answer::go);
+  CHECK(guard.ask_proof(account, start, 3) == Answer::wait);
+  CHECK(guard.ask_proof(account, start, 0) == Answer::go);  // where nothing is locked
+  guard.end_proof(account);
+  guard.end_proof(account);
+  CHECK(guard.ask_proof(account, start, 3) == Answer::go);
+  CHECK(guard.ask_proof(account, start, 3) == Answer::wait);
+  // The first one that is refused ends it for those who wait.
+  guard.on_refused(account, refusal, start);
+  CHECK(guard.ask_proof(account, start, 3) == Answer::held);
+  CHECK(guard.held_report(account).sqlstate == "28P01");
+}
+
+TEST_CASE("guard: what clients have spent is missing, but one may always prove a good password") {
+  LoginGuard guard(hold);
+  const std::string account = with_password("good");
+  guard.on_success(account);
+  refused_attempt(guard, "1", start);
+  CHECK(guard.ask_proof(account, start, 3) == Answer::go);
+  CHECK(guard.ask_proof(account, start, 3) == Answer::go);
+  CHECK(guard.ask_proof(account, start, 3) == Answer::wait);
+  guard.end_proof(account);
+  guard.end_proof(account);
+  refused_attempt(guard, "2", start);
+  refused_attempt(guard, "3", start);
+  CHECK(guard.ask_proof(account, start, 3) == Answer::go);
+  CHECK(guard.ask_proof(account, start, 3) == Answer::wait);
+}
+
+TEST_CASE("guard: refusals that do not count leave the budget as it is") {
+  LoginGuard guard(hold);
+  for (int i = 0; i < 10; ++i) {
+    CHECK(refused_attempt(guard, std::to_string(i), start, false) == Answer::go);
+  }
+  CHECK(refused_attempt(guard, "x", start) == Answer::go);
+}
+
+TEST_CASE("guard: passwords and users without end do not take memory without end") {
+  LoginGuard guard(hold);
+  guard.on_success("good");
+  for (std::size_t i = 0; i < 3 * LoginGuard::many_accounts; ++i) {
+    const std::string account = "cluster\0" + std::to_string(i) + '\0' + "x";
+    const TimePoint now = start + std::chrono::milliseconds(100) * static_cast<int>(i);
+    REQUIRE(guard.ask(account, now, 3) == Answer::go);
+    guard.on_refused(account, refusal, now);
+    REQUIRE(guard.size() <= 2 * LoginGuard::many_accounts + 1000);
+  }
+  CHECK(guard.ask("good", start + 10h, 3) == Answer::go);
+  CHECK(guard.ask("good", start + 10h, 3) == Answer::go);  // still known to be
+}
+
 TEST_CASE("guard: when an account can be tried again") {
   for (const State state : all_states) {
     CAPTURE(static_cast<int>(state));

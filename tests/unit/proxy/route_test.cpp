@@ -14,7 +14,8 @@ std::string route(const config::Config& config, const std::string& database,
                   const std::string& user) {
   const std::optional<Route> made = make_route(config, database, user);
   if (!made) return "none";
-  return made->user + '/' + (made->password ? made->password->reveal() : "-") + '@' +
+  return made->user + '/' +
+         (made->credential.password ? made->credential.password->reveal() : "-") + '@' +
          made->cluster->name + '/' + made->database;
 }
 
@@ -65,6 +66,29 @@ TEST_CASE("routes: the nearest that names a user wins, with the password that be
   CHECK(route(config, "served", "bob") == "service/cluster's@named/inner");
   CHECK(route(config, "served", "other") == "bob/bob's@named/inner");
   CHECK(route(config, "own", "guest") == "bob/bob's@named/inner");
+}
+
+TEST_CASE("routes: what a client has proven stands in for a password that is not configured") {
+  const config::Config config = example();
+  const auth::Credential proven{Secret(std::string("proven")), std::nullopt};
+  const auto made = [&](const std::string& database, const std::string& user) {
+    const Route route = make_route(config, database, user, proven).value();
+    CHECK(route.acquaintance.empty() == (route.credential.password != proven.password));
+    return route.user + '/' + route.credential.password.value_or(Secret()).reveal();
+  };
+  CHECK(made("sales", "stranger") == "stranger/proven");
+  CHECK(made("sales", "hashed") == "hashed/proven");
+  CHECK(made("sales", "bob") == "bob/bob's");
+  CHECK(made("sales", "guest") == "guest/guest's");
+  // Not for somebody else.
+  CHECK(made("lent", "stranger") == "bob/bob's");
+  CHECK(made("served", "stranger") == "service/cluster's");
+  // Who has proven something else shares nothing.
+  const auth::Credential other{Secret(std::string("other")), std::nullopt};
+  CHECK(make_route(config, "sales", "stranger", proven)->pool_key !=
+        make_route(config, "sales", "stranger", other)->pool_key);
+  CHECK(make_route(config, "sales", "stranger", proven)->pool_key !=
+        make_route(config, "sales", "stranger")->pool_key);
 }
 
 TEST_CASE("routes: a database that is not configured has none") {
