@@ -167,7 +167,7 @@ Session::Need Session::on_query(const wire::Frame& frame, std::string& out) {
   }
   auto parsed = understand(*text);
   if (auto* report = std::get_if<wire::ErrorReport>(&parsed)) {
-    fail(std::move(*report), out);
+    fail(*report, out);
     return Need::input;
   }
   return begin(std::move(std::get<Command>(parsed)), true, {}, out);
@@ -179,7 +179,7 @@ void Session::on_parse(const wire::Frame& frame, std::string& out) {
   if (!message) return fail(malformed(), out);
   // Now, so that a mistake is found where a server would find it.
   auto parsed = understand(message->query);
-  if (auto* report = std::get_if<wire::ErrorReport>(&parsed)) return fail(std::move(*report), out);
+  if (auto* report = std::get_if<wire::ErrorReport>(&parsed)) return fail(*report, out);
   if (statements_.size() >= max_kept) statements_.clear();
   statements_[std::string(message->name)] = {std::string(message->query)};
   wire::append_empty(out, wire::backend::parse_complete);
@@ -279,7 +279,7 @@ Session::Need Session::begin(Command command, bool simple, Formats formats, std:
   if (command_.needs_admin() && !is_admin_) {
     wire::ErrorReport report = error(wire::sqlstate::insufficient_privilege, "admin access needed");
     report.hint = "Only users of `admin_users` may do this; those of `stats_users` may SHOW.";
-    fail(std::move(report), out);
+    fail(report, out);
     return Need::input;
   }
   if (answer_here(out)) return Need::input;
@@ -356,12 +356,12 @@ void Session::send_table(const Table& table, std::string& out) const {
   for (const Row& row : table.rows) append_data_row(out, table.columns, row, formats_);
 }
 
-void Session::finish(std::string& out) {
+void Session::finish(std::string& out) const {
   wire::append_command_complete(out, command_.tag);
   if (simple_) wire::append_ready_for_query(out, TxStatus::idle);
 }
 
-void Session::fail(wire::ErrorReport report, std::string& out) {
+void Session::fail(const wire::ErrorReport& report, std::string& out) {
   wire::append_report(out, report);
   if (simple_) {
     wire::append_ready_for_query(out, TxStatus::idle);

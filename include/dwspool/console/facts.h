@@ -16,26 +16,26 @@ struct ConnectionFacts {
   bool is_client = true;
   bool is_console = false;
   bool logged_in = true;
+  bool close_needed = false;
+  std::uint16_t port = 0;
+  std::uint16_t local_port = 0;
+  std::uint32_t id = 0;  // for KILL_CLIENT
+  std::uint32_t remote_pid = 0;
+  std::uint32_t backend_pid = 0;  // of the backend that a session is bound to
   std::string user;
   std::string database;
   std::string_view state;  // active, idle, waiting ...
   std::string address;     // of the other end; "unix" for a Unix socket
-  std::uint16_t port = 0;
   std::string local_address;
-  std::uint16_t local_port = 0;
   std::int64_t connected_at = 0;  // microseconds since the epoch
   std::int64_t request_at = 0;
   std::int64_t waits_us = 0;
-  bool close_needed = false;
   std::uint64_t pointer = 0;  // names the connection; never 0
   std::uint64_t link = 0;     // the other side's, 0 if there is none
-  std::uint32_t remote_pid = 0;
   std::string tls;
   std::string application_name;
   std::size_t prepared_statements = 0;
-  std::uint32_t id = 0;                // for KILL_CLIENT
   std::vector<std::string_view> pins;  // why a session is bound to its backend
-  std::uint32_t backend_pid = 0;       // of that one
   std::size_t input_waiting = 0;       // bytes
   std::size_t output_waiting = 0;
   friend bool operator==(const ConnectionFacts&, const ConnectionFacts&) = default;

@@ -69,8 +69,8 @@ class Session {
   Need begin(Command command, bool simple, Formats formats, std::string& out);
   bool answer_here(std::string& out);
   void send_table(const Table& table, std::string& out) const;
-  void finish(std::string& out);
-  void fail(wire::ErrorReport report, std::string& out);
+  void finish(std::string& out) const;
+  void fail(const wire::ErrorReport& report, std::string& out);
 
   bool is_admin_;
   bool old_columns_;
