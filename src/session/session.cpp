@@ -273,6 +273,7 @@ Next Session::on_backend_lost(std::string_view cause, Output& out) {
   const retry::LostWork work = lost_work();
   backend_ = nullptr;
   found_loss_.reset();
+  token_.reset();
   if (state_ == SessionState::syncing && ready_held_) {
     // DISCARD ALL was done; what is left of it comes with the next backend.
     ready_held_ = false;
