@@ -38,9 +38,8 @@ FrontConn::FrontConn(Worker& worker, ClientId id, UniqueFd fd, const net::Addres
       accepted_at_(worker.now()),
       request_started_(never),
       transaction_started_(never),
-      startup_(
-          std::make_unique<session::StartupFlow>(
-              !peer.is_unix() && worker.config().client_tls.mode != TlsMode::disable)) {
+      startup_(std::make_unique<session::StartupFlow>(
+          !peer.is_unix() && worker.config().client_tls.mode != TlsMode::disable)) {
   socket_.watch(true, false);
 }
 
@@ -339,7 +338,8 @@ void FrontConn::tally() {
   if (out.errors > 0) {
     worker_.metrics().errors[metrics::WorkerBlock::error_index(out.error_class)].add(out.errors);
   }
-  if (!out.replays.empty() || out.sample || out.unprotected != retry::Refusal::none) {
+  if (!out.replays.empty() || out.sample || out.token != retry::TokenUse::none ||
+      out.unprotected != retry::Refusal::none) {
     tally_replays();
   }
   if (out.pins != 0 && pool_ != nullptr) {
