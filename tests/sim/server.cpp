@@ -273,6 +273,10 @@ void ServerProcess::run_statement() {
     return;
   }
   if (in_trouble(statement)) return;
+  if (statement.op == Op::outcome || statement.op == Op::look_outcome) {
+    static_cast<void>(answer_outcome(statement));
+    return;
+  }
   const bool refused =
       cluster_->habits(coordinator_).manners == Manners::gauss && statement.op == Op::discard_all;
   Answer answer;

@@ -101,6 +101,7 @@ void World::vary_pool() {
   retry::ReplayOptions& replay = shell_options_.replay;
   replay.level = random.chance(40)   ? ReplayLevel::off
                  : random.chance(30) ? ReplayLevel::statement
+                 : random.chance(40) ? ReplayLevel::token
                                      : ReplayLevel::transaction;
   replay.deadline = seconds(random.between(1, 20));
   replay.attempts = static_cast<std::uint32_t>(random.between(1, 5));
