@@ -105,10 +105,30 @@ Next ReplayedSession::on_client_in_run(bool has_input, Output& out, TimePoint no
   return pump(out, now);
 }
 
+// Whether what is being said again changes something for good, even if nobody hears its answer.
+bool ReplayedSession::may_take_effect(TimePoint now) const {
+  if (phase_ != Phase::replaying || !session_.attached() ||
+      session_.state() == SessionState::syncing ||
+      retry::judge(session_.lost_work()) != retry::Outcome::in_doubt) {
+    return false;
+  }
+  const retry::Transcript& again = run_->again;
+  const retry::Decision decision =
+      judge(retry::Failure::in_doubt, false, again, again.current().completed);
+  if (decision.verdict != retry::Verdict::replay_if_reads) {
+    return decision.verdict == retry::Verdict::unknown_outcome;
+  }
+  retry::CatalogNames missing;
+  return replay_->catalog.harmless(catalog_scope(), names_in_log(run_->fed), now, missing) != true;
+}
+
 Next ReplayedSession::on_timer_in_run(Output& out, TimePoint now) {
   if (now >= run_->ends) {
+    const wire::ErrorReport report = may_take_effect(now)
+                                         ? retry::describe(retry::Outcome::in_doubt, run_->cause)
+                                         : run_->report;
     const Next next = leave_backend(Next::need_input, false);
-    return give_up(run_->report, ReplayResult::deadline, next, out, now);
+    return give_up(report, ReplayResult::deadline, next, out, now);
   }
   return on_client_in_run(false, out, now);
 }

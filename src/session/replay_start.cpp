@@ -120,8 +120,6 @@ std::optional<Next> ReplayedSession::take_error(Output& out, std::size_t mark, T
       texts_of_log(recording.log.size()).size() != answered + 1) {
     decision = {retry::Verdict::pass, retry::Refusal::pipelined};
   }
-  if (session_.has_found_loss()) decision = {retry::Verdict::pass, retry::Refusal::none};
-
   switch (decision.verdict) {
     case retry::Verdict::pass:
       note_refusal(failure, decision.why, cause, out);
@@ -160,7 +158,7 @@ std::optional<Next> ReplayedSession::take_error(Output& out, std::size_t mark, T
   }
   begin_run(failure, cause, std::move(report), in_transaction,
             decision.verdict == retry::Verdict::replay_if_reads, now);
-  return try_again(false, Next::release, out, now);
+  return try_again(session_.has_found_loss(), Next::release, out, now);
 }
 
 // The backend is lost, or what it says makes no sense any more. `still_lent`: the shell has it
@@ -172,6 +170,14 @@ Next ReplayedSession::on_loss(const std::string& cause, bool still_lent, Output&
   if (live && session_.state() == SessionState::syncing) {
     return session_.on_backend_lost(cause, out);
   }
+  if (live && session_.at_rest()) {
+    // The server's last words came in one piece with the end of its answer.
+    end_effort(out, now);
+    let_go(out, out.to_client.size());
+    end_recording();
+    return session_.on_backend_lost(cause, out);
+  }
+  if (!live && run_->fed > 0) forget_finished();  // its end came with the server's last words
   if (session_.token_refused()) note_refused_token(out, now);
   // While its settings are made, a backend has heard nothing of the client's.
   const retry::LostWork work =
@@ -201,7 +207,7 @@ Next ReplayedSession::on_loss(const std::string& cause, bool still_lent, Output&
   const bool only_if_reads = decision.verdict == retry::Verdict::replay_if_reads;
   if (!live) {
     if (passes_on()) run_->in_transaction = in_transaction;
-    if (!again || run_->stays) {
+    if (!again) {
       return give_up(retry::describe(outcome, cause), retry::ReplayResult::lost_again, next, out,
                      now);
     }
@@ -234,7 +240,16 @@ retry::Decision ReplayedSession::judge(retry::Failure failure, bool in_transacti
   situation.failure_told = recording_->unrepeatable;
   // Of what is run again, only what has been said again by now can have done anything.
   const std::size_t said = run_ ? run_->fed : recording_->log.size();
-  return replay_->safeties.decide(situation, logged_units(said, situation.asked_not_to));
+  const retry::Decision decision =
+      replay_->safeties.decide(situation, logged_units(said, situation.asked_not_to));
+  const bool again = decision.verdict == retry::Verdict::replay ||
+                     decision.verdict == retry::Verdict::replay_if_reads;
+  if (!again || !recording_->bound) return decision;
+  const bool doubtful = failure == retry::Failure::in_doubt || failure == retry::Failure::doubtful;
+  if (doubtful && decision.verdict == retry::Verdict::replay_if_reads) {
+    return {retry::Verdict::unknown_outcome, retry::Refusal::pinned};
+  }
+  return {retry::Verdict::pass, retry::Refusal::pinned};
 }
 
 std::vector<retry::LoggedUnit> ReplayedSession::logged_units(std::size_t size,

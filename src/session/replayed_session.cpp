@@ -76,7 +76,7 @@ void ReplayedSession::end_recording() {
   }
   done.log.clear();
   done.held.clear();
-  done.unrepeatable = false;
+  done.unrepeatable = done.bound = false;
   done.transcript.clear();
   done.sampled = false;
   done.mark.wanted.reset();
@@ -102,7 +102,7 @@ void ReplayedSession::forget_finished() {
   run.fed = run.units_fed = 0;
   run.again.clear();
   run.in_transaction = false;
-  run.stateful = run.stays = session_.pins() != 0;
+  run.stateful = recording.bound = session_.pins() != 0;
   run.statements = session_.settled_statements();
 }
 

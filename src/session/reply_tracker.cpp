@@ -35,7 +35,10 @@ std::optional<ReplyKind> answered_by(char message_type) {
 
 bool ReplyTracker::push(Reply reply) {
   if (reply.kind == ReplyKind::sync) {
-    if (copy_in_) return false;  // ignored by the server while it reads CopyData
+    if (copy_in_) {
+      copy_took_sync_ = true;
+      return false;  // ignored by the server while it reads CopyData
+    }
     skipping_ = false;
     unsynced_ = false;
   } else if (skipping_) {
@@ -57,7 +60,7 @@ bool ReplyTracker::push(Reply reply) {
 void ReplyTracker::pop() {
   const Reply& done = entries_.front();
   if (is_request(done.kind) && !done.own) request_done();
-  if (done.kind == ReplyKind::execute) copy_took_sync_ = false;
+  if (done.kind == ReplyKind::execute || done.kind == ReplyKind::query) copy_took_sync_ = false;
   entries_.pop();
 }
 
@@ -104,7 +107,7 @@ void ReplyTracker::on_copy_in() {
       return;
     }
     if (entry.kind == ReplyKind::sync) {
-      copy_took_sync_ = copy_by_execute_;
+      copy_took_sync_ = true;
       if (!entry.own) request_done();
       entries_.erase(i);
       unsynced_ = unsynced_ || copy_by_execute_;

@@ -393,7 +393,7 @@ void Session::watch_command(std::string_view tag) {
     // What was sent behind it may bind the session anew.
     if (last_pin_ <= backend_->replies.requests_done() + 1) pins_ = unpins_ = 0;
     discarded_ = true;
-    drop_unnamed();
+    if (!backend_->replies.owes_unnamed_parse()) drop_unnamed();
   } else if (tag == "DEALLOCATE ALL") {
     forget_statements();
   } else if (setting_changes_) {

@@ -32,7 +32,7 @@ void World::watch_lend(const Back& back) {
     return;  // dead, and nobody knows yet
   }
   if (!back.input_left().empty() && back.input_left().front() != 'N') {
-    violate("with a message read by half");
+    violate("with answers unread: " + message_types(back.input_left()));
   }
   const std::string arriving = message_types(back.plug().arriving());
   if (arriving.find_first_not_of(back.input_left().empty() ? "N" : "N+0123456789") !=

@@ -289,7 +289,8 @@ void Client::on_complete(std::string_view tag) {
   const Statement* portal = current.kind == PieceKind::execute ? model_.portal() : nullptr;
   const Statement& run = portal != nullptr ? *portal : current.statement;
   const bool own_business =
-      (options_.mode == PoolMode::transaction || settings_unclear_) && run.op == Op::show;
+      ((options_.mode == PoolMode::transaction || settings_unclear_) && run.op == Op::show) ||
+      (locks_unclear_ && run.op == Op::session_state);
   const bool in_doubt = run.op == Op::select_row && depends_on_others(run);
   if (expected.row.has_value() != request.row.has_value() ||
       (expected.row && *expected.row != *request.row && !own_business && !in_doubt)) {
@@ -375,6 +376,9 @@ void Client::on_error(std::string_view body) {
     return "client " + std::to_string(number_) + " gets " + sqlstate + ' ' +
            std::string(fields.message);
   });
+  if (sqlstate == "42P05" && request.at < request.pieces.size()) {
+    planned_.erase(request.pieces[request.at].name);  // it stands for something else
+  }
   if (on_trouble(fields.message)) return;
   const SessionModel before = model_;
   if (expects_error(sqlstate)) {

@@ -189,6 +189,7 @@ class Client final : public Endpoint {
   std::map<std::string, std::string> planned_;  // prepared statements
   std::uint64_t last_name_ = 0;
   std::vector<std::uint64_t> planned_locks_;
+  bool locks_unclear_ = false;  // one may have been taken by what has failed then
   std::vector<std::uint64_t> my_rows_;
   std::vector<std::string> sql_names_;
   bool plans_unnamed_ = false;

@@ -86,6 +86,9 @@ bool Client::on_trouble(std::string_view text) {
   // Nothing but reads so far: nothing to doubt.
   request.unknown = doubtful && may_commit;
   settings_unclear_ = settings_unclear_ || chained_ || (request.unknown && request.at > 0);
+  for (std::size_t i = request.at; i < request.pieces.size(); ++i) {
+    locks_unclear_ = locks_unclear_ || request.pieces[i].statement.op == Op::lock;
+  }
   if (request.unknown) {
     give_up_transaction();
   } else {

@@ -55,6 +55,7 @@ struct Recording {
   retry::Transcript transcript;  // what it was told
   std::string held;              // an answer that it was not told yet
   bool unrepeatable = false;     // an error that it was told would not come again
+  bool bound = false;            // the backend has what the log does not have: no other will do
   bool sampled = false;          // to be looked at when it has ended, see take_sample()
 };
 
@@ -155,7 +156,6 @@ class ReplayedSession {
     bool asked = false;         // the catalog, in this attempt
     bool in_transaction = false;
     bool stateful = false;  // the client may believe in session state that only a replay restores
-    bool stays = false;     // ... and that is not in the log any more: this backend, or none
     wire::ErrorReport report;  // what it comes to if it fails
     // Not empty: the outcome of this COMMIT is to be settled before anything else.
     std::string token;
@@ -245,6 +245,7 @@ class ReplayedSession {
   bool passes_on() const;
   bool caught_up() const;
   void forget_finished();
+  bool may_take_effect(TimePoint now) const;
   bool same_unit(std::size_t i) const;
   bool compare_last();
   void finish_run(Output& out, TimePoint now);

@@ -233,6 +233,34 @@ TEST_CASE("replay: a session that is bound to its backend is not protected, and 
   }
 }
 
+TEST_CASE("replay: the server's last words in one piece with the end of its answer") {
+  const std::string fatal = error("57P01", "terminating connection", "FATAL");
+  ReplayScript script;
+  SUBCASE("a write that was answered is over") {
+    script.client(query("insert into t values (1)")).grant_fresh();
+    script.server(complete("INSERT 0 1") + ready('I') + fatal).to_client("C:INSERT 0 1 Z:I");
+    CHECK(script.notes.empty());
+    script.client(query("select 1")).grant_fresh();
+    script.to_server("Q:insert into t values (1) Q:select 1");
+  }
+  SUBCASE("a refused one is run again") {
+    script.client(query("insert into t values (1)")).grant_fresh();
+    script.to_server("Q:insert into t values (1)");
+    script.server(pooler_error() + ready('I') + fatal).silent().expect(Next::release).go_on();
+    script.wait(1s).grant_fresh().to_server("Q:insert into t values (1)");
+    script.server(complete("INSERT 0 1") + ready('I')).to_client("C:INSERT 0 1 Z:I");
+  }
+}
+
+TEST_CASE("replay: time runs out while a write is on its way once more") {
+  ReplayScript script;
+  script.client(parse("", "insert into t values (1)") + bind("", "") + execute() + sync());
+  script.grant_fresh().server(message('1') + message('2') + pooler_error() + ready('I'));
+  script.to_client("1 2").expect(Next::release).go_on().wait(1s).grant_fresh();
+  script.wait(9s).to_client("E:08007 Z:I").expect(Next::release);
+  script.check_note(Failure::refused, ReplayResult::deadline);
+}
+
 TEST_CASE("replay: what bound the session to its backend is lost with a replay that fails") {
   ReplayScript script;
   script.client(query("begin") + query("select pg_advisory_lock(1)")).grant_fresh();

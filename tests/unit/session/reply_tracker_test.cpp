@@ -92,6 +92,31 @@ TEST_CASE("replies: a COPY keeps the backend until its end was sent") {
   CHECK_FALSE(replies.in_doubt());
 }
 
+TEST_CASE("replies: an error in COPY leaves it open whether a Sync was read before or after") {
+  ReplyTracker replies;
+  SUBCASE("extended") {
+    replies.push({.kind = ReplyKind::execute});
+    SUBCASE("sent before the server copies") {
+      replies.push({.kind = ReplyKind::sync});
+      replies.on_copy_in();
+    }
+    SUBCASE("sent meanwhile") {
+      replies.on_copy_in();
+      CHECK_FALSE(replies.push({.kind = ReplyKind::sync}));
+    }
+  }
+  SUBCASE("simple") {
+    replies.push({.kind = ReplyKind::query});
+    replies.on_copy_in();
+    CHECK_FALSE(replies.push({.kind = ReplyKind::sync}));
+  }
+  replies.on_copy_sent();  // and so was the end of the data
+  replies.push({.kind = ReplyKind::sync});
+  CHECK_FALSE(replies.in_doubt());
+  replies.on_error([](const Reply&) {});
+  CHECK(replies.in_doubt());
+}
+
 TEST_CASE("replies: the end of a COPY that was sent before the server copies") {
   ReplyTracker replies;
   replies.push({.kind = ReplyKind::query});

@@ -368,6 +368,21 @@ TEST_CASE("DISCARD ALL that was not answered is forgotten with its backend") {
   script.to_client("C:SET S:TimeZone=PRC Z:I").expect(Next::release);
 }
 
+TEST_CASE("what was parsed behind DISCARD ALL outlives it") {
+  SessionScript script;
+  script.logged_in();
+  script.client(query("discard all")).grant();
+  script.client(parse("", "set timezone to 'PRC'"));
+  script.server(complete("DISCARD ALL") + ready('I'));
+  script.client(bind("", "") + execute() + sync());
+  script.server(message('1') + message('2') + complete("SET") + parameter("TimeZone", "PRC") +
+                ready('I'));
+  script.expect(Next::release);
+  session::Backend other = script.make_backend();
+  script.client(query("select 1")).grant(other);
+  script.to_server("Q:discard all P:=set timezone to 'PRC' B: E S Q:SET \"timezone\" TO 'PRC'");
+}
+
 TEST_CASE("DISCARD ALL frees the session, which keeps what its start-up packet asked for") {
   SessionScript script(PoolMode::automatic, startup("timezone", "'PRC'"));
   script.logged_in();
