@@ -470,7 +470,7 @@ bool Client::can_act(bool winding_up) const {
   if (gone_ || leaving_) return false;
   if (confused_ || dying_) return true;
   if (!ready_) return false;
-  if (winding_up) return requests_.empty();
+  if (winding_up || options_.plain) return requests_.empty();
   return requests_.size() < 3 && (requests_.empty() || requests_.back().copy.empty());
 }
 

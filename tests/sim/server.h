@@ -155,6 +155,7 @@ class ServerProcess final : public Endpoint {
   Plug plug_;
   std::string in_;
   bool ended_ = false;
+  std::size_t lingers_ = 0;  // so many steps
   bool gone_ = false;
   bool cancelled_ = false;
   std::optional<auth::ClientAuth> auth_;
