@@ -40,7 +40,7 @@ void ReplayedSession::decide_token(std::string_view log, Output& out, TimePoint 
   }
   // What must not be run again must not fail for the sake of a row either.
   const bool possible =
-      !recording_->unrepeatable && !retry::asks_for_no_replay(log) &&
+      !recording_->unrepeatable && !recording_->bound && !retry::asks_for_no_replay(log) &&
       retry::may_have_written(log, [&](std::string_view name) {
         const PreparedStatement* known = session_.statement(name);
         return known != nullptr ? std::optional<std::string>(known->query) : std::nullopt;
