@@ -418,9 +418,8 @@ Next ReplayedSession::give_up(const wire::ErrorReport& report, ReplayResult resu
   // Who does not ask for anything at the moment has a transaction that is surely lost, or was run
   // again without his knowing; he is told when he asks.
   const bool asked = open.owed > 0 || open.unsynced;
-  if (asked && report.sqlstate == wire::sqlstate::transaction_resolution_unknown) {
-    open.transaction = false;
-  }
+  const bool unknown = report.sqlstate == wire::sqlstate::transaction_resolution_unknown;
+  if (asked && (unknown || recording_->ends)) open.transaction = false;
   out.replays.push_back(note_of_run(result, now));
   rewind();
   std::unique_ptr<ClientStatements> statements = std::move(run_->statements);

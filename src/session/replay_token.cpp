@@ -35,6 +35,7 @@ wire::ErrorReport unsettled_report(std::string_view cause, std::string_view toke
 // The COMMIT stands in front of the backend. `log`: what was said before it.
 void ReplayedSession::decide_token(std::string_view log, Output& out, TimePoint now) {
   retry::TokenSource& tokens = replay_->tokens;
+  recording_->ends = true;
   if (const std::optional<bool> answer = session_.take_tokens_answer(); answer && *answer) {
     tokens.note_available();
   }

@@ -76,7 +76,7 @@ void ReplayedSession::end_recording() {
   }
   done.log.clear();
   done.held.clear();
-  done.unrepeatable = done.bound = false;
+  done.unrepeatable = done.bound = done.ends = false;
   done.transcript.clear();
   done.sampled = false;
   done.mark.wanted.reset();

@@ -55,6 +55,7 @@ struct Recording {
   retry::Transcript transcript;  // what it was told
   std::string held;              // an answer that it was not told yet
   bool unrepeatable = false;     // an error that it was told would not come again
+  bool ends = false;             // the last of the log, or what comes next, is a COMMIT on its own
   bool bound = false;            // the backend has what the log does not have: no other will do
   bool sampled = false;          // to be looked at when it has ended, see take_sample()
 };

@@ -168,6 +168,13 @@ TEST_CASE("token: with other results the second time it has failed, and nothing 
   script.check_verdict(TokenVerdict::aborted, ReplayResult::mismatch);
 }
 
+TEST_CASE("token: a COMMIT that fails for good ends the transaction") {
+  TokenScript script;
+  script.lost().server(outcome("aborted")).go_on().grant_fresh().lose_backend();
+  script.wait(10s).to_client("E:08006 Z:I");
+  script.check_verdict(TokenVerdict::aborted, ReplayResult::deadline);
+}
+
 TEST_CASE("token: the second COMMIT may be lost as well") {
   TokenScript script;
   script.lost().server(outcome("aborted")).go_on().grant_fresh();
