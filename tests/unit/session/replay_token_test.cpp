@@ -97,6 +97,21 @@ TEST_CASE("token: none for what has written nothing, failed, or is not to be run
   script.server(complete("COMMIT") + ready('I')).expect(Next::release);
 }
 
+TEST_CASE("token: a sample says that a COMMIT is protected, where there are tokens") {
+  for (const bool available : {true, false}) {
+    CAPTURE(available);
+    TokenScript script(available);
+    if (!available) script.replay().tokens.note_unavailable(script.now());
+    script.replay().until_sample = 1;
+    script.replay().samples = 1;  // the last of three units is looked at
+    script.written().client(query("commit"));
+    if (available) script.server(complete("INSERT 0 1"));
+    script.server(complete("COMMIT") + ready('I')).to_client("C:COMMIT Z:I");
+    REQUIRE(script.sample);
+    CHECK((*script.sample == Refusal::none) == available);
+  }
+}
+
 TEST_CASE("token: none for a COMMIT that does not stand alone") {
   TokenScript script;
   std::string commit = "commit";
