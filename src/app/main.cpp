@@ -8,6 +8,7 @@
 #include "app/check.h"
 #include "app/options.h"
 #include "app/serve.h"
+#include "app/token.h"
 
 namespace {
 
@@ -39,6 +40,7 @@ int main(int argc, char** argv) {
     std::fprintf(stderr, "dwspool: %s (dwspool --help)\n", bad->message.c_str());
     return exit_usage;
   }
+  if (const auto* token = std::get_if<app::TokenCommand>(&command)) return app::token(*token);
   config::LoadResult result;
   if (const auto* test = std::get_if<app::TestConfigCommand>(&command)) {
     if (load(test->config_file, result) == nullptr) return exit_bad_config;

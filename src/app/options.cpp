@@ -1,5 +1,6 @@
 #include "app/options.h"
 
+#include <algorithm>
 #include <string_view>
 #include <vector>
 
@@ -14,8 +15,37 @@ constexpr std::string_view usage =
     "  dwspool --config FILE                 serve\n"
     "  dwspool --config FILE --test-config   say what is wrong with FILE, or that it is well\n"
     "  dwspool check --config FILE [--json]  try every coordinator, and the running dwspool\n"
+    "  dwspool token install CONNINFO        create the table of commit tokens, see doc/replay.md\n"
+    "  dwspool token install --print[=dws]   only print the SQL, for PostgreSQL or DWS\n"
+    "  dwspool token purge CONNINFO          delete the tokens of more than two days\n"
     "  dwspool --version\n"
     "  dwspool --help\n";
+
+Command parse_token(const std::vector<std::string_view>& words) {
+  TokenCommand command;
+  const auto asks = [](std::string_view word) { return word == "--help" || word == "-h"; };
+  if (std::any_of(words.begin(), words.end(), asks)) return PrintCommand{std::string(usage)};
+  if (words.size() < 2 || (words[1] != "install" && words[1] != "purge")) {
+    return BadUsage{"dwspool token install or dwspool token purge"};
+  }
+  command.purge = words[1] == "purge";
+  for (std::size_t i = 2; i < words.size(); ++i) {
+    const std::string_view word = words[i];
+    if (!command.purge && (word == "--print" || word == "--print=dws")) {
+      command.print = true;
+      command.dws = word != "--print";
+    } else if (command.conninfo.empty() && !word.starts_with("-")) {
+      command.conninfo = word;
+    } else {
+      return BadUsage{"unknown argument: " + std::string(word)};
+    }
+  }
+  if (!command.print && command.conninfo.empty()) {
+    return BadUsage{"no connection given: dwspool token " + std::string(words[1]) +
+                    " 'host=... dbname=... user=...'"};
+  }
+  return command;
+}
 
 }  // namespace
 
@@ -25,6 +55,7 @@ Command parse_command_line(int argc, char** argv) {
   bool check = false;
   bool json = false;
   std::string file;
+  if (!words.empty() && words.front() == "token") return parse_token(words);
   for (std::size_t i = 0; i < words.size(); ++i) {
     const std::string_view word = words[i];
     if (word == "--help" || word == "-h") return PrintCommand{std::string(usage)};

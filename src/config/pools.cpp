@@ -24,6 +24,7 @@ constexpr std::array replay_levels = {
     Choice<ReplayLevel>{"connect", ReplayLevel::connect},
     Choice<ReplayLevel>{"statement", ReplayLevel::statement},
     Choice<ReplayLevel>{"transaction", ReplayLevel::transaction},
+    Choice<ReplayLevel>{"token", ReplayLevel::token},
 };
 constexpr std::uint64_t most_attempts = 100;
 

@@ -77,6 +77,18 @@ std::string_view replay_failure_name(std::size_t index) {
   return index < names.size() ? names[index] : "?";
 }
 
+std::string_view token_use_name(std::size_t index) {
+  static constexpr std::array<std::string_view, token_uses> names = {"none", "sent", "unavailable",
+                                                                     "refused"};
+  return index < names.size() ? names[index] : "?";
+}
+
+std::string_view token_verdict_name(std::size_t index) {
+  static constexpr std::array<std::string_view, token_verdicts> names = {"unknown", "committed",
+                                                                         "aborted"};
+  return index < names.size() ? names[index] : "?";
+}
+
 std::string_view replay_result_name(std::size_t index) {
   static constexpr std::array<std::string_view, replay_results> names = {
       "masked",   "refused",    "mismatch",   "deadline",      "attempts", "canceled",

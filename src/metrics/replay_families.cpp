@@ -40,6 +40,14 @@ void add_replays(Exposition& out, const Blocks<WorkerBlock>& workers) {
       out.family("dwspool_replay_unprotected_total",
                  "Transactions that were not kept to their end, by reason.", MetricType::Counter),
       workers, &WorkerBlock::replay_unprotected, replay_reason_name, 1);
+  add_reasons(
+      out.family("dwspool_replay_tokens_total",
+                 "COMMITs that wanted a token, by what became of that.", MetricType::Counter),
+      workers, &WorkerBlock::tokens, token_use_name, 1);
+  add_reasons(out.family("dwspool_replay_in_doubt_total",
+                         "COMMITs with a token whose answer was lost, by what became of them.",
+                         MetricType::Counter),
+              workers, &WorkerBlock::in_doubt, token_verdict_name);
 }
 
 // How much of the traffic a failure would not be noticed by, as sampled: only what has occurred.

@@ -340,7 +340,8 @@ void FrontConn::tally() {
   if (out.errors > 0) {
     worker_.metrics().errors[metrics::WorkerBlock::error_index(out.error_class)].add(out.errors);
   }
-  if (!out.replays.empty() || out.sample || out.unprotected != retry::Refusal::none) {
+  if (!out.replays.empty() || out.sample || out.token != retry::TokenUse::none ||
+      out.unprotected != retry::Refusal::none) {
     tally_replays();
   }
   if (out.pins != 0 && pool_ != nullptr) {

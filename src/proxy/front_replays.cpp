@@ -31,9 +31,19 @@ void FrontConn::tally_replays() {
   if (out.unprotected != retry::Refusal::none) {
     metrics.replay_unprotected[static_cast<std::size_t>(out.unprotected)].add();
   }
+  metrics.tokens[static_cast<std::size_t>(out.token)].add();
+  if (out.token == retry::TokenUse::unavailable || out.token == retry::TokenUse::refused) {
+    worker_.hub().log.write_limited(
+        LogLevel::warning, "replay.no_token",
+        "a transaction was committed without a token: dwspool.commit_token cannot be written",
+        {{"user", printable(user_)},
+         {"database", printable(pool_->database)},
+         {"result", to_string(out.token)}});
+  }
   for (const session::ReplayNote& note : out.replays) {
     metrics.replays[static_cast<std::size_t>(note.failure)][static_cast<std::size_t>(note.result)]
         .add();
+    if (note.verdict) metrics.in_doubt[static_cast<std::size_t>(*note.verdict)].add();
     if (note.result == retry::ReplayResult::refused) {
       metrics.replay_refusals[static_cast<std::size_t>(note.why)].add();
     } else {
@@ -63,6 +73,7 @@ void FrontConn::report(const session::ReplayNote& note) {
        {"result", to_string(note.result)},
        {"reason", to_string(note.why)},
        {"statement", note.statement == 0 ? std::string() : hex(note.statement)},
+       {"verdict", note.verdict ? to_string(*note.verdict) : std::string_view{}},
        {"losses", static_cast<std::int64_t>(note.losses)},
        {"refusals", static_cast<std::int64_t>(note.refusals)},
        {"milliseconds", static_cast<std::int64_t>(took.count())},

@@ -1,5 +1,10 @@
 #include "dwspool/proxy/pool_context.h"
 
+#include <chrono>
+#include <string_view>
+
+#include "dwspool/auth/digest.h"
+
 #include "dwspool/proxy/acquaintances.h"
 
 namespace dwspool::proxy {
@@ -53,6 +58,19 @@ retry::ErrorTable error_table(const config::Cluster& cluster) {
     rules.push_back({refusal.sqlstate, refusal.text});
   }
   return retry::ErrorTable(std::move(rules));
+}
+
+// Commit tokens that nobody else makes, with the time of day in them.
+void name_tokens(retry::TokenSource& tokens) {
+  constexpr std::size_t prefix_bytes = 16;
+  constexpr std::string_view digits = "0123456789abcdef";
+  for (const char byte : auth::random_bytes(prefix_bytes)) {
+    const auto value = static_cast<unsigned char>(byte);
+    tokens.prefix += {digits[value >> 4U], digits[value & 15U]};
+  }
+  // TimePoint is the monotonic clock's, as steady_clock is.
+  tokens.since_1970_at_0 = std::chrono::system_clock::now().time_since_epoch() -
+                           std::chrono::steady_clock::now().time_since_epoch();
 }
 
 }  // namespace
@@ -123,7 +141,9 @@ PoolContext::PoolContext(std::shared_ptr<const config::Config> configuration, Ro
       pool(pool_options(route.settings)),
       sessions(std::make_shared<SharedSessions>(session_config(route.settings), statements,
                                                 settings, reported, replay_options(route),
-                                                error_table(*route.cluster))) {}
+                                                error_table(*route.cluster))) {
+  name_tokens(sessions->replay.tokens);
+}
 
 void PoolContext::reconfigure(std::shared_ptr<const config::Config> configuration, Route new_route,
                               TimePoint now) {
@@ -138,6 +158,7 @@ void PoolContext::reconfigure(std::shared_ptr<const config::Config> configuratio
                                               before.settings, before.reported,
                                               replay_options(route), error_table(*route.cluster));
   sessions->welcome = welcome;
+  name_tokens(sessions->replay.tokens);
 }
 
 void PoolContext::retire(TimePoint now) {

@@ -201,6 +201,9 @@ Next Session::on_query(const wire::Frame& frame, Output& out, bool& consumed) {
   if (backend_->dialect == Dialect::dws) {
     if (const std::optional<Next> done = stand_in(statement, out)) return *done;
   }
+  if (statement.is_only(sql::StatementKind::commit) && stops_for_token(consumed)) {
+    return Next::need_input;
+  }
   flush_deferred_begin(true, out);
   note_statement(statement, out);
   std::string instead;
@@ -224,6 +227,7 @@ Next Session::on_query(const wire::Frame& frame, Output& out, bool& consumed) {
       instead = "DEALLOCATE " + sql::quote_identifier(refuse(name, reply));
     }
   }
+  if (token_) add_token(*text, instead, reply);
   push(reply);
   // A simple Query drops the unnamed statement.
   drop_unnamed();
@@ -385,6 +389,7 @@ void Session::flush_deferred_begin(bool simple_follows, Output& out) {
 bool Session::waits_for_answer() const {
   if (backend_ == nullptr) return false;
   if (read_only_.block == ReadOnly::Block::closing || pins_question_.asked) return true;
+  if (token_ && waits_for_token()) return true;
   if (backend_->replies.requests_owed() == 0) return false;
   // In a read-only session of DWS it is decided for each request by itself what is done for it.
   if (read_only_.on && !backend_->replies.copy_in()) return true;
@@ -406,7 +411,8 @@ Next Session::on_client_partial(const wire::FrameView& view, std::string_view& i
                                 bool& progressed) {
   const std::size_t limit = context_->config.inspect_limit;
   const bool inspected = view.type == fe::query || view.type == fe::parse;
-  const bool wait = view.type == fe::bind ? false
+  const bool tokens = mark_ != nullptr && mark_->tokens;  // it may be a COMMIT's
+  const bool wait = view.type == fe::bind ? tokens && view.total <= stream_copy_above
                     : inspected           ? view.total <= limit
                                           : view.total <= stream_copy_above;
   if (wait) {

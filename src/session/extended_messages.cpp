@@ -25,6 +25,10 @@ Next Session::on_extended(const wire::Frame& frame, Output& out, bool& consumed)
     return Next::need_input;
   }
   if (replies.skipping()) return Next::need_input;  // the server would ignore it
+  if (frame.type == fe::bind && mark_ != nullptr && mark_->tokens && binds_commit(frame) &&
+      stops_for_token(consumed)) {
+    return Next::need_input;
+  }
   flush_deferred_begin(false, out);
   if (replies.copy_in()) {  // against the protocol: the server says so
     sent_ = Sent::work;
@@ -34,6 +38,10 @@ Next Session::on_extended(const wire::Frame& frame, Output& out, bool& consumed)
   }
   const bool says_what = frame.type == fe::parse || frame.type == fe::bind;
   if (!says_what && sent_ == Sent::nothing) sent_ = Sent::work;
+  if (token_) {
+    note_behind_token(frame);
+    if (frame.type == fe::bind) send_token_ahead(out);
+  }
   switch (frame.type) {
     case fe::parse:
       on_parse(frame, out);

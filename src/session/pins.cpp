@@ -3,6 +3,7 @@
 // once the client has its answer.
 #include <array>
 #include <string>
+#include <utility>
 
 #include "dwspool/wire/cursor.h"
 #include "dwspool/wire/frame.h"
@@ -36,6 +37,9 @@ constexpr std::string_view question_to_postgres =
 constexpr std::size_t columns_of(Dialect dialect) {
   return dialect == Dialect::dws ? dws_columns : columns.size();
 }
+
+// Settings of more bytes than this are not carried from backend to backend.
+constexpr std::size_t max_carried = std::size_t{256} << 10U;
 
 }  // namespace
 
@@ -85,6 +89,28 @@ void Session::hear_about_pins(std::string_view message) {
 void Session::settle_pins() {
   pins_question_.asked = false;
   pins_ &= ~pins_question_.gone;
+}
+
+// The settings cannot be followed any more: only this backend has them.
+void Session::bind_settings() {
+  if (context_->config.mode != PoolMode::automatic) return;
+  pins_ |= static_cast<std::uint32_t>(sql::Effect::changes_setting);
+}
+
+void Session::carry_changes(const std::vector<SettingChange>& changes) {
+  Carried carried = carry(changes, *startup_, *wanted_, *backend_->applied);
+  if (carried.wanted.bytes() > max_carried) {
+    bind_settings();
+    backend_->dirty = true;
+    return;
+  }
+  if (carried.unclear) {
+    bind_settings();
+  } else if (carried.all_known) {
+    pins_ &= ~static_cast<std::uint32_t>(sql::Effect::changes_setting);
+  }
+  wanted_ = context_->settings.intern(std::move(carried.wanted));
+  backend_->applied = context_->settings.intern(std::move(carried.applied));
 }
 
 }  // namespace dwspool::session

@@ -22,6 +22,10 @@ void ReplayedSession::take_sample(Output& out, TimePoint now) {
   const std::size_t at = ++replay_->samples % units.size();
   const retry::Decision decision = retry::decide_as_if_lost(level_, units, at, asked_not_to);
   out.sample = decision.why;
+  if (decision.why == retry::Refusal::commit && recording.ends && at + 1 == units.size() &&
+      replay_->tokens.available(now) == true) {
+    out.sample = retry::Refusal::none;  // its token tells
+  }
   if (decision.verdict != retry::Verdict::replay_if_reads) return;
   // Tables alone are taken for harmless; of a function the catalog must have said so before.
   const retry::CatalogNames names = names_in_log(recording.log.size());

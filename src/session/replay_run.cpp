@@ -142,6 +142,10 @@ Next ReplayedSession::pump(Output& out, TimePoint now) {
     if (run.fed > 0) forget_finished();
     if (run.fed == 0) {
       Next next = Next::need_input;
+      if (!run.token.empty()) {
+        ask_outcome(next, out);
+        return next;
+      }
       if (!prove(next, out, now)) return next;
     }
     const std::string_view left = std::string_view(recording_->log).substr(run.fed);
@@ -159,7 +163,7 @@ Next ReplayedSession::pump(Output& out, TimePoint now) {
     std::string_view in = piece.bytes;
     const std::size_t mark = out.to_client.size();
     const std::size_t server_mark = out.to_server.size();
-    Next next = session_.on_client(in, out);
+    Next next = feed(in, std::string_view(recording_->log).substr(0, run.fed), out, now);
     detach(out.to_server, server_mark);
     const std::size_t fed = piece.bytes.size() - in.size();
     run.fed += fed;
@@ -236,7 +240,8 @@ Next ReplayedSession::compare(Output& out, std::size_t mark, Next next, TimePoin
   }
   for (std::string_view bytes : pieces) {
     if (phase_ == Phase::asking) {
-      next = hear_catalog(bytes, next, out, now);
+      next = run_->token.empty() ? hear_catalog(bytes, next, out, now)
+                                 : hear_outcome(bytes, next, out, now);
       if (phase_ != Phase::asking) return next;
       continue;
     }
@@ -352,25 +357,36 @@ std::optional<Next> ReplayedSession::take_error_again(const wire::Frame& frame, 
 
 // From here on the client hears everything.
 void ReplayedSession::finish_run(Output& out, TimePoint now) {
+  tell_parameters(out);
+  effort_ =
+      Effort{note_of_run(ReplayResult::masked, now), run_->started, run_->ends, run_->backoff};
+  recording_->transcript = std::move(run_->again);
+  run_.reset();
+  phase_ = Phase::live;
+  deadline_ = never;
+}
+
+// What the client does not know of this server yet.
+void ReplayedSession::tell_parameters(Output& out) const {
   std::string bytes;
   for (const auto& [name, value] : session_.told()->entries()) {
     const std::string* told = run_->told ? run_->told->find(name) : nullptr;
     if (told == nullptr || *told != value) wire::append_parameter_status(bytes, name, value);
   }
   out.to_client.copy(bytes);
+}
+
+ReplayNote ReplayedSession::note_of_run(ReplayResult result, TimePoint now) {
   ReplayNote note;
   note.failure = run_->failure;
-  note.result = ReplayResult::masked;
+  note.result = result;
   note.statement = run_->statement;
   note.losses = run_->losses;
   note.refusals = run_->refusals;
   note.took = now - run_->started;
   note.cause = std::move(run_->cause);
-  effort_ = Effort{std::move(note), run_->started, run_->ends, run_->backoff};
-  recording_->transcript = std::move(run_->again);
-  run_.reset();
-  phase_ = Phase::live;
-  deadline_ = never;
+  if (run_->settled) note.verdict = run_->verdict;
+  return note;
 }
 
 Next ReplayedSession::give_up_on_mismatch(Next next, Output& out, TimePoint now) {
@@ -410,18 +426,9 @@ Next ReplayedSession::give_up(const wire::ErrorReport& report, ReplayResult resu
   // Who does not ask for anything at the moment has a transaction that is surely lost, or was run
   // again without his knowing; he is told when he asks.
   const bool asked = open.owed > 0 || open.unsynced;
-  if (asked && report.sqlstate == wire::sqlstate::transaction_resolution_unknown) {
-    open.transaction = false;
-  }
-  ReplayNote note;
-  note.failure = run_->failure;
-  note.result = result;
-  note.statement = run_->statement;
-  note.losses = run_->losses;
-  note.refusals = run_->refusals;
-  note.took = now - run_->started;
-  note.cause = std::move(run_->cause);
-  out.replays.push_back(std::move(note));
+  const bool unknown = report.sqlstate == wire::sqlstate::transaction_resolution_unknown;
+  if (asked && (unknown || recording_->ends)) open.transaction = false;
+  out.replays.push_back(note_of_run(result, now));
   rewind();
   std::unique_ptr<ClientStatements> statements = std::move(run_->statements);
   if (!statements) statements = session_.settled_statements();
@@ -448,7 +455,7 @@ Next ReplayedSession::on_acquire_failed(const wire::ErrorReport& report, Output&
 Next ReplayedSession::on_cancel_while_waiting(Output& out, TimePoint now) {
   if (phase_ == Phase::live) return session_.on_cancel_while_waiting(out);
   // What may have taken effect did not fail because somebody wished so.
-  const bool doubtful = run_->must_read > 0 &&
+  const bool doubtful = (run_->must_read > 0 || !run_->token.empty()) &&
                         run_->report.sqlstate == wire::sqlstate::transaction_resolution_unknown;
   return give_up(doubtful ? run_->report : canceled_report(), ReplayResult::canceled,
                  Next::need_input, out, now);

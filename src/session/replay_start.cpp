@@ -187,12 +187,16 @@ Next ReplayedSession::on_loss(const std::string& cause, bool still_lent, Output&
     return session_.on_backend_lost(cause, out);
   }
   if (!live && run_->fed > 0) forget_finished();  // its end came with the server's last words
+  if (session_.token_refused()) note_refused_token(out, now);
   // While its settings are made, a backend has heard nothing of the client's.
   const retry::LostWork work =
       session_.state() == SessionState::syncing ? retry::LostWork{} : session_.lost_work();
   const retry::Outcome outcome = retry::judge(work);
   const bool in_transaction = session_.state() != SessionState::syncing &&
                               session_.in_transaction() && outcome != retry::Outcome::in_doubt;
+  if (outcome == retry::Outcome::in_doubt && session_.token_sent()) {
+    return settle_loss(cause, next, out, now);
+  }
   using retry::Failure;
   Failure failure = Failure::in_doubt;
   if (outcome == retry::Outcome::not_sent) failure = Failure::not_sent;

@@ -62,6 +62,7 @@ void ReplayedSession::begin_recording() {
     spare.pop_back();
   }
   session_.keep_mark(&recording_->mark);
+  recording_->mark.tokens = level_ >= ReplayLevel::token;
 }
 
 void ReplayedSession::end_recording() {
@@ -75,7 +76,7 @@ void ReplayedSession::end_recording() {
   }
   done.log.clear();
   done.held.clear();
-  done.unrepeatable = done.bound = false;
+  done.unrepeatable = done.bound = done.ends = false;
   done.transcript.clear();
   done.sampled = false;
   done.mark.wanted.reset();
@@ -124,7 +125,7 @@ Next ReplayedSession::on_client(std::string_view& in, Output& out, TimePoint now
     if (!session_.attached() && !in.empty()) said = retry::first_piece(in).bytes;
     const std::size_t given = said.size();
     const bool more = given < in.size();
-    const Next next = record(said, out);
+    const Next next = record(said, out, now);
     in.remove_prefix(given - said.size());
     if (next != Next::need_input || !more || !said.empty()) return next;
   }
@@ -149,11 +150,11 @@ bool ReplayedSession::may_record(std::string_view in, bool& sampled, Output& out
 }
 
 // The session hears `in`, and what it takes of that is kept.
-Next ReplayedSession::record(std::string_view& in, Output& out) {
+Next ReplayedSession::record(std::string_view& in, Output& out, TimePoint now) {
   const std::string_view before = in;
   const std::size_t mark = out.to_client.size();
   const std::uint32_t errors = out.errors;
-  const Next next = session_.on_client(in, out);
+  const Next next = feed(in, recording_->log, out, now);
   // What is held comes in front of what is answered here.
   if (out.to_client.size() != mark || next == Next::close) let_go(out, mark);
   if (session_.at_rest()) {
@@ -178,6 +179,15 @@ Next ReplayedSession::record(std::string_view& in, Output& out) {
   recording_->log.append(said);
   replay_->memory += said.size();
   observe(out, mark);
+  return next;
+}
+
+// The session hears `in`, behind `log`.
+Next ReplayedSession::feed(std::string_view& in, std::string_view log, Output& out, TimePoint now) {
+  Next next = session_.on_client(in, out);
+  if (!session_.wants_token()) return next;
+  decide_token(log, out, now);
+  next = session_.on_client(in, out);
   return next;
 }
 
@@ -235,8 +245,8 @@ Next ReplayedSession::on_server(std::string_view& in, Output& out, TimePoint now
   if (!held) observe(out, mark);
   if (held && !session_.has_found_loss()) return next;
   // A transaction has ended and the session goes on: what came before is not to be run again.
-  const bool committed =
-      could_commit && !(session_.attached() && session_.lost_work().may_have_committed);
+  const bool committed = could_commit && !session_.token_refused() &&
+                         !(session_.attached() && session_.lost_work().may_have_committed);
   if (committed || out.transactions != transactions) {
     stop_recording(retry::Refusal::pipelined, out);
   } else if (copies_by_execute()) {
@@ -321,15 +331,18 @@ void ReplayedSession::observe_frames(std::string_view bytes) {
 bool ReplayedSession::holds_back(Output& out, std::size_t mark, TimePoint now) {
   Recording& recording = *recording_;
   if (recording.held.empty()) {
-    if (session_.has_found_loss()) return false;
+    if (session_.has_found_loss() && !session_.token_sent()) return false;
     const bool untold =
         recording.transcript.units().empty() && recording.transcript.current().messages == 0;
-    if (!untold || out.to_client.size() == mark || !session_.attached() ||
-        session_.in_transaction() || session_.lost_work().may_have_committed ||
-        replay_->options.hold_bytes == 0 || !reads(recording.log)) {
+    if (session_.token_sent()) {
+      // Until it is known whether all of it comes: the rest can be found out.
+    } else if (!untold || out.to_client.size() == mark || !session_.attached() ||
+               session_.in_transaction() || session_.lost_work().may_have_committed ||
+               replay_->options.hold_bytes == 0 || !reads(recording.log)) {
       return false;
+    } else {
+      deadline_ = deadline_after(now, replay_->options.hold_time);
     }
-    deadline_ = deadline_after(now, replay_->options.hold_time);
   }
   out.to_client.for_each_from(mark, [&](std::string_view bytes) { recording.held.append(bytes); });
   out.to_client.truncate(mark);

@@ -73,6 +73,7 @@ void Session::rewind() {
   deferred_begin_.clear();
   failure_.reset();
   found_loss_.reset();
+  token_.reset();
   setting_changes_.reset();
   specials_.reset();
 }

@@ -21,9 +21,6 @@ constexpr std::size_t hold_limit = 16384;
 // Messages other than user data are read as a whole; none is ever near this size.
 constexpr std::size_t whole_limit = std::size_t{1} << 24U;
 
-// Settings of more bytes than this are not carried from backend to backend.
-constexpr std::size_t max_carried = std::size_t{256} << 10U;
-
 // For what cannot run in a transaction, and so not in a READ ONLY one (see stand_in.cpp).
 wire::ErrorReport not_in_read_only_report(std::string_view cause) {
   wire::ErrorReport report;
@@ -72,6 +69,8 @@ Next Session::on_server(std::string_view& in, Output& out) {
         out.to_client.add(in.substr(0, view.total));
       } else if (pins_question_.asked) {
         hear_about_pins(in.substr(0, view.total));
+      } else if (token_) {
+        hear_about_tokens(wire::Frame{view.type, in.substr(0, view.total)});
       }
       in.remove_prefix(view.total);
       continue;
@@ -96,7 +95,9 @@ Next Session::on_server_frame(const wire::Frame& frame, Output& out) {
   ReplyTracker& replies = backend_->replies;
   const bool own = replies.head_is_own();
   if (const std::optional<ReplyKind> answered = answered_by(frame.type)) {
-    if (!own) {
+    if (own) {
+      if (token_) hear_about_tokens(frame);
+    } else {
       if (frame.type == be::command_complete) {
         pass_command_complete(frame, out);
       } else if (frame.type == be::empty_query_response && !replies.empty() &&
@@ -185,6 +186,7 @@ Next Session::on_error_response(const wire::Frame& frame, Output& out) {
     return Next::need_input;
   }
 
+  if (token_ && is_token_error(fields)) return find_loss(retry::said_by_server(fields), out);
   const bool at_begin = begin_sent_ && !replies.empty() && replies.head().begin;
   pass_error(frame, fields, out);
   request_failed_ = true;
@@ -326,6 +328,7 @@ Next Session::on_ready_for_query(const wire::Frame& frame, Output& out) {
     ++out.queries;
   }
   begin_sent_ = false;
+  if (token_) token_->stage = CommitToken::Stage::none;
   // A COMMIT may have been sent behind what was answered. One that was answered, or skipped behind
   // an error, leaves no doubt about a transaction that is open now.
   if (may_commit_request_ <= replies.requests_done()) {
@@ -366,6 +369,10 @@ void Session::pass_command_complete(const wire::Frame& frame, Output& out) {
   // Asked in other words than the client's: the first tag is its answer, the others are ours.
   constexpr std::uint64_t answered = std::uint64_t{1} << 63U;
   const std::uint64_t tag = replies.head().tag;
+  if (tag == QueryFix::token) {
+    replies.set_head_tag(0);
+    return;
+  }
   if (tag == QueryFix::lost_commit) {
     replies.set_head_tag(0);
     send_complete("ROLLBACK", out);
@@ -442,28 +449,6 @@ void Session::on_transaction_end() {
   if (backend_->reported != reported_mark_) carry_reported(ended.changes);
   if (ended.unclear) bind_settings();
   if (!ended.changes.empty()) carry_changes(ended.changes);
-}
-
-// The settings cannot be followed any more: only this backend has them.
-void Session::bind_settings() {
-  if (context_->config.mode != PoolMode::automatic) return;
-  pins_ |= static_cast<std::uint32_t>(sql::Effect::changes_setting);
-}
-
-void Session::carry_changes(const std::vector<SettingChange>& changes) {
-  Carried carried = carry(changes, *startup_, *wanted_, *backend_->applied);
-  if (carried.wanted.bytes() > max_carried) {
-    bind_settings();
-    backend_->dirty = true;
-    return;
-  }
-  if (carried.unclear) {
-    bind_settings();
-  } else if (carried.all_known) {
-    pins_ &= ~static_cast<std::uint32_t>(sql::Effect::changes_setting);
-  }
-  wanted_ = context_->settings.intern(std::move(carried.wanted));
-  backend_->applied = context_->settings.intern(std::move(carried.applied));
 }
 
 // What the server has reported since this session got the backend is what the session has set:

@@ -271,8 +271,10 @@ void Session::note_temporary_objects(Backend& left) const {
 Next Session::on_backend_lost(std::string_view cause, Output& out) {
   Backend& lost = *backend_;
   const retry::LostWork work = lost_work();
+  const bool commit_failed = token_refused();
   backend_ = nullptr;
   found_loss_.reset();
+  token_.reset();
   if (state_ == SessionState::syncing && ready_held_) {
     // DISCARD ALL was done; what is left of it comes with the next backend.
     ready_held_ = false;
@@ -311,7 +313,8 @@ Next Session::on_backend_lost(std::string_view cause, Output& out) {
 
   const std::size_t owed = lost.replies.requests_owed();
   const bool unsynced = lost.replies.unsynced();
-  const bool transaction_goes_on = in_transaction && outcome != retry::Outcome::in_doubt;
+  const bool transaction_goes_on =
+      in_transaction && outcome != retry::Outcome::in_doubt && !commit_failed;
   // One that was lost before stays lost, if this backend has heard nothing of the client's.
   lost_transaction_ = transaction_goes_on || (lost_transaction_ && owed == 0 && !unsynced);
   session_ended_ = stateful;

@@ -420,13 +420,18 @@ def main():
         if "replay" in wanted:
             # What it costs to keep what a client says, when nothing ever fails.
             without = start_dwspool(folder, pg, "replay-off", replay="off")
-            targets.append(without)
+            token = start_dwspool(folder, pg, "replay-token", replay="token")
+            targets += [without, token]
             wait_for(without, folder)
+            wait_for(token, folder)
+            subprocess.run([binary(), "token", "install",
+                            f"host=127.0.0.1 port={pg.port} user=postgres dbname=postgres"],
+                           check=True, stdout=subprocess.DEVNULL)
             rows = []
             for name in ("simple", "psycopg2", "writes", "extended", "prepared"):
-                report_costs(name, measure(folder, [dwspool, without], name, arguments.rounds,
-                                           arguments.seconds), without.name)
-                for target in (dwspool, without):
+                report_costs(name, measure(folder, [dwspool, token, without], name,
+                                           arguments.rounds, arguments.seconds), without.name)
+                for target in (dwspool, token, without):
                     counts = syscalls(folder, target, WORKLOADS[name][1])
                     data = sum(counts.get(call, 0) for call in DATA_CALLS)
                     rows.append([name, target.name, f"{data:.2f}", f"{sum(counts.values()):.2f}"])

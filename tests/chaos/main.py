@@ -25,6 +25,8 @@ def arguments(args):
                         help="all, none, or names with commas: " + ", ".join(FAULTS))
     parser.add_argument("--clients", type=int, default=10)
     parser.add_argument("--mode", default="auto", choices=["auto", "transaction", "session"])
+    parser.add_argument("--replay", default="transaction",
+                        choices=["off", "connect", "statement", "transaction", "token"])
     parser.add_argument("--workers", type=int, default=1, help="threads of dwspool")
     parser.add_argument("--seed", type=int, default=None,
                         help="for the choice of faults and operations")
@@ -60,7 +62,7 @@ def drivers():
 
 
 def play(faults, seconds, options, directory, stage_options):
-    with Stage(directory, mode=options.mode, workers=options.workers, seed=options.seed,
+    with Stage(directory, mode=options.mode, replay=options.replay, workers=options.workers, seed=options.seed,
                **stage_options) as stage:
         nemesis = Nemesis(stage, faults, directory)
         storm = Storm(stage.port, stage.server_port, directory, seconds, options.clients,
@@ -73,6 +75,7 @@ def play(faults, seconds, options, directory, stage_options):
             return storm.finish(), nemesis
         finally:
             storm.stop(0)
+            stage.tell_settled()
 
 
 def report(name, result, nemesis):
@@ -101,6 +104,7 @@ def report(name, result, nemesis):
 def main(args=None):
     options = arguments(args)
     print(f"seed {options.seed}, {options.clients} clients, mode {options.mode}, "
+          f"replay {options.replay}, "
           f"{options.workers} workers of dwspool", flush=True)
     directory = tempfile.mkdtemp(prefix="dwspool-chaos-")
     good = True

@@ -4,7 +4,8 @@
 # there is a violation.
 #
 # usage: tests/chaos/run.sh [--seconds 60] [--faults all|none|NAME,...] [--clients N]
-#                           [--mode auto|transaction|session] [--workers N] [--seed N] [--keep]
+#                           [--mode auto|transaction|session] [--workers N]
+#                           [--replay off|connect|statement|transaction|token] [--seed N] [--keep]
 #
 # DWSPOOL_PRESET chooses the build, release by default. doc/testing.md explains the rest.
 set -euo pipefail

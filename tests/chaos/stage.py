@@ -4,9 +4,10 @@ may break of it. The back relay stands for the address of the primary, wherever 
 import contextlib
 import os
 import random
+import subprocess
 import time
 
-from dwspool_testing.proxy import Proxy, wait_until
+from dwspool_testing.proxy import Proxy, binary, wait_until
 from dwspool_testing.relay import Relay
 from dwspool_testing.rig import Rig
 from fake_cn import FakeCn, Role
@@ -19,7 +20,8 @@ class Stage:
     """A cluster of PostgreSQL servers: one primary and, if a fault needs them, two standbys, one of
     which must have a commit before it is acknowledged. Or a fake coordinator before one server."""
 
-    def __init__(self, directory, standbys=0, fake_cn=False, mode="auto", workers=1, seed=0):
+    def __init__(self, directory, standbys=0, fake_cn=False, mode="auto", replay="transaction",
+                 workers=1, seed=0):
         self.directory = directory
         self.random = random.Random(seed)
         self.cleanup = contextlib.ExitStack()
@@ -30,6 +32,12 @@ class Stage:
                 role = Role("ledger", PASSWORD)
                 self.cn = self.cleanup.enter_context(
                     FakeCn(("127.0.0.1", self.rig.primary.port), [role]))
+            self.tokens = replay == "token"
+            if self.tokens:
+                subprocess.run(
+                    [binary(), "token", "install", f"host=127.0.0.1 port={self.rig.primary.port} "
+                                                   "user=postgres dbname=postgres"],
+                    check=True, timeout=30, stdout=subprocess.DEVNULL)
             self.back = self.cleanup.enter_context(Relay((self.cn or self.rig.primary).port))
             self.proxy = Proxy({
                 "auth_method": "trust",
@@ -37,7 +45,8 @@ class Stage:
                 "log": {"level": "info"},
                 "shutdown_timeout": f"{SHUTDOWN_TIMEOUT}s",
                 # Fewer than clients: that backends change hands is the point.
-                "defaults": {"pool_mode": mode, "pool_size": 4 if mode != "session" else 40,
+                "defaults": {"pool_mode": mode, "replay": replay,
+                             "pool_size": 4 if mode != "session" else 40,
                              "queue_timeout": "5s"},
                 "clusters": {"main": {"coordinators": [f"127.0.0.1:{self.back.port}"],
                                       "connect_timeout": "3s"}},
@@ -65,6 +74,15 @@ class Stage:
         with open(os.path.join(self.directory, "dwspool.log"), "w", encoding="utf-8") as log:
             log.write(self.proxy.log())
         self.proxy.destroy()
+
+    def tell_settled(self):
+        """What became of COMMITs in doubt, since dwspool was started last."""
+        if not self.tokens:
+            return
+        with contextlib.suppress(OSError):
+            print("settled:     " + ", ".join(
+                f"{reason} {self.proxy.metric('dwspool_replay_in_doubt_total', reason=reason):.0f}"
+                for reason in ("committed", "aborted", "unknown")))
 
     def check(self):
         """That dwspool has not ended by itself."""

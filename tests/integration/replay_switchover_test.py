@@ -1,19 +1,20 @@
 """The primary dies and its synchronous standby takes over, under clients in psycopg2's default mode
 with transactions of several statements. At level `transaction` nobody notices, but for those whose
-COMMIT was on its way: these are told that its outcome is unknown (08007). The ledger of tests/chaos
-says whether all that was told is true.
+COMMIT was on its way: these are told that its outcome is unknown (08007). At level `token` nobody
+is. The ledger of tests/chaos says whether all that was told is true.
 
 A relay stands for the address of the primary. DWSPOOL_TEST_FULL=1: the other levels, too.
 """
 
 import collections
 import os
+import subprocess
 import sys
 import threading
 import time
 
 import pytest
-from dwspool_testing.proxy import Proxy, wait_until
+from dwspool_testing.proxy import Proxy, binary, wait_until
 from dwspool_testing.relay import Relay
 from dwspool_testing.rig import Rig
 
@@ -60,6 +61,22 @@ class Crowd:
         return history.read(self.paths)
 
 
+def install_tokens(server):
+    subprocess.run([binary(), "token", "install",
+                    f"host=127.0.0.1 port={server.port} user=postgres dbname=postgres"],
+                   check=True, timeout=30)
+
+
+def hold_commits(rig):
+    """The primary dies when nearly every client waits for its COMMIT: the standbys are silent."""
+    for node in rig.standbys:
+        rig.freeze(node)
+    time.sleep(0.5)
+    rig.kill9(rig.primary)
+    for node in rig.standbys:
+        rig.thaw(node)
+
+
 def switched_over(directory, level):
     """{(fate, SQLSTATE): how many} of what clients were told that was not ok."""
     # Two standbys: after the switchover, COMMITs need one, too.
@@ -72,10 +89,14 @@ def switched_over(directory, level):
             "databases": {"*": {}},
             "users": {"*": {}}}) as proxy:
         ledger.create(rig.primary.port, 60)
+        if level == "token":
+            install_tokens(rig.primary)
         crowd = Crowd(proxy.port, str(directory))
         crowd.wait_operations(5)
         rig.wait_replicated()
         began = time.monotonic()
+        if level == "token":
+            hold_commits(rig)
         relay.target_port = rig.switchover().port
         outage = time.monotonic() - began
         crowd.wait_operations(5)
@@ -94,6 +115,11 @@ def switched_over(directory, level):
             if operation.state.startswith(("08", "40", "57P")):
                 print(f"  {operation.kind}: {operation.state} {operation.text}")
         assert history.longest_operation(operations) > outage / 2  # somebody was in it
+        if level == "token":
+            settled = {reason: int(proxy.metric("dwspool_replay_in_doubt_total", reason=reason))
+                       for reason in ("committed", "aborted", "unknown")}
+            print(f"  of the COMMITs in doubt {settled}")
+            assert settled["unknown"] == 0 and settled["committed"] + settled["aborted"] > 0
         return outcomes
 
 
@@ -107,6 +133,11 @@ def test_only_commits_on_their_way_are_in_doubt(tmp_path):
     # 40001: a transaction has read what others have changed by the time when it is run again.
     assert told <= {"08007", "40001"}
     assert outcomes[history.UNKNOWN, "08007"] <= CLIENTS
+
+
+def test_with_tokens_no_commit_is_in_doubt(tmp_path):
+    outcomes = switched_over(tmp_path, "token")
+    assert {state for _, state in outcomes} - ORDINARY <= {"40001"}
 
 
 @pytest.mark.skipif(not FULL, reason="DWSPOOL_TEST_FULL is not 1")

@@ -29,7 +29,8 @@ MAY_INCLUDE = {
     "proxy": ["base", "tls", "wire", "auth", "login", "pool", "cluster", "retry", "session",
               "console", "config",
               "metrics", "net"],
-    "app": ["base", "tls", "wire", "auth", "config", "metrics", "net", "admin", "proxy", "login"],
+    "app": ["base", "tls", "wire", "auth", "config", "metrics", "net", "admin", "proxy", "login",
+            "retry"],
 }
 
 # The pure core: events and time come in, actions come out.
@@ -42,7 +43,7 @@ LIBRARIES = {
     r"yaml-cpp/.*|yaml\.h": ["config"],
     r"prometheus/.*": ["metrics"],
     r"civetweb\.h": ["admin"],
-    r"libpq-fe\.h": ["src/config/conninfo.cpp", "src/app/check.cpp"],
+    r"libpq-fe\.h": ["src/config/conninfo.cpp", "src/app/check.cpp", "src/app/token.cpp"],
     r"openssl/.*": ["tls", "src/auth/digest.cpp"],
     r"stringprep\.h": ["src/auth/digest.cpp"],
     r"pg_query\.h": ["src/retry/facts.cpp"],

@@ -38,6 +38,9 @@ enum class Broken : std::uint8_t {
   replay_without_rewind,
   replay_what_was_told,
   forget_deadline,
+  token_without_tombstone,
+  token_guessed_aborted,
+  token_guessed_committed,
 };
 
 struct BrokenName {
@@ -46,7 +49,7 @@ struct BrokenName {
   std::string_view what;
 };
 
-inline constexpr std::array<BrokenName, 27> broken_names = {{
+inline constexpr std::array<BrokenName, 30> broken_names = {{
     {Broken::ack_on_command_complete, "ack-on-command-complete",
      "CommandComplete is taken for the end of a request"},
     {Broken::definite_after_commit, "definite-after-commit",
@@ -87,6 +90,12 @@ inline constexpr std::array<BrokenName, 27> broken_names = {{
     {Broken::replay_what_was_told, "replay-what-was-told",
      "what its client was told to have failed is run again all the same"},
     {Broken::forget_deadline, "forget-deadline", "a replay goes on behind its deadline"},
+    {Broken::token_without_tombstone, "token-without-tombstone",
+     "a token that is not there yet is taken for one that never will be"},
+    {Broken::token_guessed_aborted, "token-guessed-aborted",
+     "a COMMIT whose answer is lost is taken to have failed"},
+    {Broken::token_guessed_committed, "token-guessed-committed",
+     "a COMMIT whose answer is lost is taken to have succeeded"},
 }};
 
 std::optional<Broken> broken_by_name(std::string_view name);

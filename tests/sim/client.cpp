@@ -409,7 +409,8 @@ void Client::on_error(std::string_view body) {
     confused_ = true;
   }
   // COMMIT of a transaction that was lost while nobody asked: said once, and it is over.
-  const bool at_commit = request.by_dwspool && request.simple && request.pieces.size() == 1 &&
+  const bool own = request.by_dwspool || !fields.detail.empty();
+  const bool at_commit = own && request.simple && request.pieces.size() == 1 &&
                          request.pieces.front().statement.op == Op::commit;
   if (request.unknown || at_commit) {
     give_up_transaction();
@@ -470,7 +471,7 @@ bool Client::can_act(bool winding_up) const {
   if (gone_ || leaving_) return false;
   if (confused_ || dying_) return true;
   if (!ready_) return false;
-  if (winding_up) return requests_.empty();
+  if (winding_up || options_.plain) return requests_.empty();
   return requests_.size() < 3 && (requests_.empty() || requests_.back().copy.empty());
 }
 

@@ -105,6 +105,8 @@ struct ClientOptions {
   bool faults = true;     // errors of dwspool's own may be seen
   bool refusals = false;  // log-ins of backends may be refused for good
   bool transactions_replayed = false;
+  // As most programs are: one request at a time, and transactions of a few writes.
+  bool plain = false;
   std::size_t requests = 8;
 };
 

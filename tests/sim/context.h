@@ -58,9 +58,10 @@ class Trace {
 };
 
 struct Context {
-  Context(std::uint64_t seed, Broken which) : random(seed), broken(which) {}
+  Context(std::uint64_t seed, Broken which) : random(seed), apart(~seed), broken(which) {}
 
   Random random;
+  Random apart;  // for whether a schedule is of a special kind: the others play as they did
   TimePoint now{std::chrono::seconds{1000}};
   Trace trace;
   Broken broken;

@@ -77,6 +77,12 @@ Answer SessionModel::run(const Statement& statement, bool alone) {
           std::find(writes_.begin(), writes_.end(), statement.number) != writes_.end();
       return row(mine || rows_->contains(statement.number) ? "there" : "absent");
     }
+    case Op::insert_token:
+      if (rows_->has_token(statement.value)) return error("23505");
+      token_ = statement.value;
+      return done("INSERT 0 1");
+    case Op::ask_tokens:
+      return row("1");
     case Op::fail:
       return error("22012");
     case Op::set:
@@ -222,6 +228,7 @@ Answer SessionModel::commit() {
   }
   committed_.insert(committed_.end(), writes_.begin(), writes_.end());
   committed_view_ = view_;
+  committed_token_ = token_;
   end();
   return done("COMMIT");
 }
@@ -259,6 +266,7 @@ void SessionModel::end() {
   writes_.clear();
   doomed_ = lost_ = false;
   view_ = 0;
+  token_.clear();
   portal_.reset();
 }
 

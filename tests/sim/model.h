@@ -13,6 +13,7 @@
 #include <set>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "dwspool/wire/types.h"
@@ -52,6 +53,11 @@ enum class Op : std::uint8_t {
   session_state,
   copy_in,
   set_authorization,
+  // dwspool's own, of level `token`:
+  insert_token,
+  ask_tokens,
+  outcome,       // settles it
+  look_outcome,  // only looks, which proves nothing
   unknown,
 };
 
@@ -92,6 +98,8 @@ class Rows {
   virtual bool forgot(std::uint64_t number) const = 0;
   // What the transaction that wrote the row had read by then, see SessionModel::saw.
   virtual std::uint64_t view(std::uint64_t number) const = 0;
+  // The row of this commit token is there, whoever wrote it.
+  virtual bool has_token(const std::string& token) const = 0;
 };
 
 class SessionModel {
@@ -134,6 +142,9 @@ class SessionModel {
   bool finish_commits() const { return state_ == State::implicit; }
   // The rows that commits have made durable since the last call.
   std::vector<std::uint64_t> take_committed();
+  std::string take_committed_token() { return std::exchange(committed_token_, {}); }
+  // Written, and not committed yet.
+  const std::string& pending_token() const { return token_; }
   const std::vector<std::uint64_t>& pending() const { return writes_; }
   // The transaction was shown this about a row. All that it was shown, in order, is its view: the
   // one that is committed must be the one that the client has seen.
@@ -183,6 +194,8 @@ class SessionModel {
   std::vector<Savepoint> savepoints_;
   std::vector<std::uint64_t> writes_;
   std::vector<std::uint64_t> committed_;
+  std::string token_;
+  std::string committed_token_;
   std::uint64_t view_ = 0;
   std::uint64_t committed_view_ = 0;
   bool doomed_ = false;

@@ -15,6 +15,7 @@ class Script {
 
   // The next request, and its bytes.
   std::string next() {
+    if (c_.options_.plain) return plain();
     if (random_.chance(4)) return copy();
     if (random_.chance(40)) return extended();
     if (random_.chance(10)) return texts();
@@ -30,6 +31,20 @@ class Script {
   Request take() { return std::move(request_); }
 
  private:
+  std::string plain() {
+    if (!c_.planned_block_) {
+      add_simple(begin());
+    } else if (random_.chance(40)) {
+      c_.planned_block_ = false;
+      add_simple(random_.chance(90) ? "commit" : "rollback");
+    } else if (random_.chance(10)) {
+      add_simple(set());
+    } else {
+      add_simple(random_.chance(70) ? insert() : statement());
+    }
+    return query();
+  }
+
   std::uint64_t new_number() { return c_.number_ * 1000 + ++c_.last_row_; }
 
   std::string number() { return std::to_string(new_number()); }

@@ -63,6 +63,10 @@ void ServerProcess::on_end(bool clean) {
   ended_ = true;
   // With a reset, what was received and not yet read is lost, or was read just before.
   if (!clean && context_->random.chance(50)) in_.clear();
+  // It may take its time to commit all the same.
+  const bool commits =
+      model_ && (!model_->pending_token().empty() || in_.find("commit_token") != std::string::npos);
+  if (commits && context_->apart.chance(80)) lingers_ = context_->apart.between(5, 200);
 }
 
 bool ServerProcess::can_step() const {
@@ -75,6 +79,10 @@ bool ServerProcess::can_step() const {
 }
 
 void ServerProcess::step() {
+  if (lingers_ > 0) {
+    --lingers_;
+    return;
+  }
   while (!gone_ && micro_step()) {
     if (context_->random.chance(25)) return;
   }
@@ -273,6 +281,10 @@ void ServerProcess::run_statement() {
     return;
   }
   if (in_trouble(statement)) return;
+  if (statement.op == Op::outcome || statement.op == Op::look_outcome) {
+    static_cast<void>(answer_outcome(statement));
+    return;
+  }
   const bool refused =
       cluster_->habits(coordinator_).manners == Manners::gauss && statement.op == Op::discard_all;
   Answer answer;

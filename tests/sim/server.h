@@ -40,8 +40,16 @@ class Database final : public Rows {
     const auto found = rows_.find(number);
     return found == rows_.end() ? 0 : found->second.count;
   }
-  // One transaction.
-  void commit(const std::vector<std::uint64_t>& numbers, std::uint64_t view);
+  bool has_token(const std::string& token) const override { return tokens_.contains(token); }
+  // Settles it: whether its transaction has committed; if not, it never will.
+  bool settle(const std::string& token) { return tokens_.try_emplace(token, false).first->second; }
+  bool committed(const std::string& token) const {
+    const auto found = tokens_.find(token);
+    return found != tokens_.end() && found->second;
+  }
+  // One transaction; `token` may be empty.
+  void commit(const std::vector<std::uint64_t>& numbers, std::uint64_t view,
+              const std::string& token);
   // The last transaction was not on the standby that is the primary now.
   void forget_last();
 
@@ -52,7 +60,9 @@ class Database final : public Rows {
   };
   std::unordered_map<std::uint64_t, Row> rows_;
   std::unordered_set<std::uint64_t> forgotten_;
+  std::unordered_map<std::string, bool> tokens_;  // true: of a transaction; else a tombstone
   std::vector<std::uint64_t> last_;
+  std::string last_token_;
 };
 
 enum class Manners : std::uint8_t { postgres, gauss };
@@ -130,6 +140,7 @@ class ServerProcess final : public Endpoint {
   void after_commit();
   void complete(const Answer& answer);
   void answer_catalog_question(std::string_view text);
+  bool answer_outcome(const Statement& statement);
   void next_statement();
   void error(std::string_view sqlstate, std::string_view text);
   void ready();
@@ -144,6 +155,7 @@ class ServerProcess final : public Endpoint {
   Plug plug_;
   std::string in_;
   bool ended_ = false;
+  std::size_t lingers_ = 0;  // so many steps
   bool gone_ = false;
   bool cancelled_ = false;
   std::optional<auth::ClientAuth> auth_;
@@ -214,7 +226,10 @@ class Cluster {
   }
   // Called with each row that is about to become durable.
   void set_row_watch(std::function<void(std::uint64_t)> watch) { row_watch_ = std::move(watch); }
-  void make_durable(const std::vector<std::uint64_t>& numbers, std::uint64_t view);
+  void make_durable(const std::vector<std::uint64_t>& numbers, std::uint64_t view,
+                    const std::string& token);
+  // Somebody has written it, and has not committed yet.
+  bool is_pending(const std::string& token) const;
 
  private:
   struct Coordinator {

@@ -1,4 +1,6 @@
 // What a server process does while the nodes behind it are in trouble, and how rows become durable.
+#include <algorithm>
+
 #include "sim/server.h"
 
 namespace dwspool::sim {
@@ -59,24 +61,59 @@ bool ServerProcess::trouble_at_commit() {
 }
 
 void ServerProcess::make_durable(SessionModel& model) {
-  cluster_->make_durable(model.take_committed(), model.committed_view());
+  cluster_->make_durable(model.take_committed(), model.committed_view(),
+                         model.take_committed_token());
 }
 
-void Cluster::make_durable(const std::vector<std::uint64_t>& numbers, std::uint64_t view) {
+void Cluster::make_durable(const std::vector<std::uint64_t>& numbers, std::uint64_t view,
+                           const std::string& token) {
   for (const std::uint64_t number : numbers) {
     context_->note([&] { return "  row " + std::to_string(number) + " is durable"; });
     if (row_watch_) row_watch_(number);
   }
-  database_.commit(numbers, view);
+  if (!token.empty()) {
+    context_->note([&] { return "  token " + token + " is durable"; });
+    if (database_.has_token(token)) {
+      context_->violate("token " + token + " was committed although it was settled already");
+    }
+  }
+  database_.commit(numbers, view, token);
 }
 
-void Database::commit(const std::vector<std::uint64_t>& numbers, std::uint64_t view) {
+bool Cluster::is_pending(const std::string& token) const {
+  return std::any_of(processes_.begin(), processes_.end(), [&](const auto& process) {
+    return !process->gone() && process->logged_in() && process->model().pending_token() == token;
+  });
+}
+
+// What dwspool asks about a COMMIT whose answer it has lost. False while somebody is at it.
+bool ServerProcess::answer_outcome(const Statement& statement) {
+  const std::string& token = statement.value;
+  const bool looks = statement.op == Op::look_outcome;
+  if (!looks && cluster_->is_pending(token)) return false;
+  Database& database = cluster_->database();
+  const bool committed =
+      looks ? token.starts_with("yes/") || database.committed(token) : database.settle(token);
+  context_->note([&] { return "  token " + token + (committed ? " is there" : " is not there"); });
+  Answer answer;
+  answer.tag = "SELECT 1";
+  answer.row = committed ? "committed" : "aborted";
+  statements_.pop_front();
+  complete(answer);
+  return true;
+}
+
+void Database::commit(const std::vector<std::uint64_t>& numbers, std::uint64_t view,
+                      const std::string& token) {
+  if (!token.empty()) tokens_[token] = true;
   for (const std::uint64_t number : numbers) {
     Row& row = rows_[number];
     ++row.count;
     row.view = view;
   }
-  if (!numbers.empty()) last_ = numbers;
+  if (numbers.empty()) return;
+  last_ = numbers;
+  last_token_ = token;
 }
 
 void Database::forget_last() {
@@ -85,6 +122,8 @@ void Database::forget_last() {
     forgotten_.insert(number);
   }
   last_.clear();
+  tokens_.erase(last_token_);
+  last_token_.clear();
 }
 
 }  // namespace dwspool::sim

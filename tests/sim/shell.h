@@ -100,6 +100,7 @@ class Front final : public Endpoint {
   void give_back(bool abandoned);
   bool said_goodbye() const;
   void watch_replay();
+  void check_doubt(const session::ReplayNote& note);
   void run_what_was_told();
   void stop_waiting();
   void adopt_pid();
@@ -121,6 +122,7 @@ class Front final : public Endpoint {
   bool input_ended_ = false;
   TimePoint wait_started_;
   TimePoint replay_began_ = never;
+  bool token_sent_ = false;
   Duration replay_deadline_{};
   std::string heard_;  // for Broken::replay_what_was_told
   TimePoint linger_ends_ = never;
@@ -316,6 +318,7 @@ class Shell {
   login::KeyCache keys_;
   std::vector<bool> old_protocol_;
   std::string last_failure_;
+  int token_sources_ = 0;
   std::uint64_t last_session_ = 0;
   bool settling_ = false;
   bool draining_ = false;

@@ -41,6 +41,20 @@ bool spoilt(Failure failure, Verdict verdict, bool ends) {
   }
 }
 
+std::string look_only(std::string_view token) {
+  ++deciding->broken_times;
+  return "SELECT dwspool.look('" + std::string(token) + "')";
+}
+std::string guess_aborted(std::string_view token) {
+  ++deciding->broken_times;
+  return "SELECT dwspool.look('no/" + std::string(token) + "')";
+}
+// Of a token that is there for certain, for the simulated server.
+std::string guess_committed(std::string_view token) {
+  ++deciding->broken_times;
+  return "SELECT dwspool.look('yes/" + std::string(token) + "')";
+}
+
 Decision decide(const Situation& situation, const std::vector<LoggedUnit>& units) {
   const Decision decision = retry::decide(situation, units);
   if (situation.level < ReplayLevel::statement) return decision;
@@ -52,6 +66,7 @@ Decision decide(const Situation& situation, const std::vector<LoggedUnit>& units
 }  // namespace
 
 void Shell::spoil_replay() {
+  sessions_->replay.tokens.prefix = std::to_string(++token_sources_);
   session::ReplayContext::Safeties& safeties = sessions_->replay.safeties;
   switch (context_.broken) {
     case Broken::replay_in_doubt:
@@ -67,6 +82,14 @@ void Shell::spoil_replay() {
     case Broken::replay_without_rewind:
       safeties.rewinds = false;
       break;
+    case Broken::token_without_tombstone:
+    case Broken::token_guessed_aborted:
+    case Broken::token_guessed_committed:
+      deciding = &context_;
+      safeties.settle = context_.is_broken(Broken::token_without_tombstone) ? look_only
+                        : context_.is_broken(Broken::token_guessed_aborted) ? guess_aborted
+                                                                            : guess_committed;
+      break;
     case Broken::forget_deadline:
       sessions_->replay.options.deadline = std::chrono::hours{1};
       break;
@@ -80,7 +103,9 @@ void Front::watch_replay() {
   if (!session_) return;
   Context& context = shell_.context_;
   bool told = false;
+  token_sent_ = token_sent_ || shell_.output_.token == retry::TokenUse::sent;
   for (const session::ReplayNote& note : shell_.output_.replays) {
+    check_doubt(note);
     if (note.result != retry::ReplayResult::refused) replay_began_ = never;
     told = told || (note.result != retry::ReplayResult::masked &&
                     note.result != retry::ReplayResult::canceled);
@@ -95,7 +120,23 @@ void Front::watch_replay() {
       ++context.broken_times;
     }
   }
+  if (shell_.output_.queries > 0) token_sent_ = false;
   if (told && context.is_broken(Broken::replay_what_was_told)) run_what_was_told();
+}
+
+// A COMMIT that has a token is only in doubt when nobody could be asked for as long as was allowed.
+void Front::check_doubt(const session::ReplayNote& note) {
+  using retry::ReplayResult;
+  const bool in_vain =
+      note.result == ReplayResult::deadline || note.result == ReplayResult::attempts ||
+      note.result == ReplayResult::canceled || note.result == ReplayResult::no_backend;
+  const bool unsettled = note.verdict == retry::TokenVerdict::unknown && !in_vain;
+  const bool not_tried =
+      token_sent_ && note.result == ReplayResult::refused && note.why == retry::Refusal::commit;
+  if (unsettled || not_tried) {
+    shell_.context_.violate("a COMMIT with a token is in doubt, and nobody was asked (" +
+                            std::string(to_string(note.result)) + ")");
+  }
 }
 
 // Nobody hears what comes of it.

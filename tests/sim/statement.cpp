@@ -73,6 +73,9 @@ Statement numbered(Op op, const std::string& word) {
 
 Statement read_select(const Words& w) {
   const std::string& what = w.at(1);
+  if (what == "pg_catalog") return make(Op::ask_tokens);
+  if (what == "dwspool")
+    return make(w.at(2) == "look" ? Op::look_outcome : Op::outcome, {}, w.at(3));
   if (what == "id") return numbered(Op::select_row, w.words.back());
   if (what == "fail") return numbered(Op::fail, w.at(2));
   if (what == "put") return numbered(Op::insert_by_call, w.at(2));
@@ -100,6 +103,9 @@ Statement read_statement(std::string_view text) {
   const std::string& first = w.at(0);
   if (first.empty()) return make(Op::empty);
   if (first == "select") return read_select(w);
+  if (first == "insert" && w.at(2) == "dwspool") {
+    return make(Op::insert_token, {}, w.words.back());
+  }
   if (first == "insert") {
     return numbered(w.at(2) == "doomed" ? Op::insert_doomed : Op::insert, w.words.back());
   }
@@ -155,6 +161,9 @@ bool has_rows(const Statement& statement) {
     case Op::unlock:
     case Op::unlock_all:
     case Op::session_state:
+    case Op::ask_tokens:
+    case Op::outcome:
+    case Op::look_outcome:
       return true;
     default:
       return false;

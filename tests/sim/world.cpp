@@ -64,6 +64,11 @@ void World::configure() {
 
   shell_options_.sessions.mode = client_options_.mode;
   vary_pool();
+  if (shell_options_.replay.level == ReplayLevel::transaction && context_.apart.chance(50)) {
+    client_options_.plain = context_.apart.chance(80);
+    if (client_options_.plain) client_options_.requests *= 2;
+    if (context_.apart.chance(60)) shell_options_.replay.level = ReplayLevel::token;
+  }
   client_options_.transactions_replayed = shell_options_.replay.level >= ReplayLevel::transaction;
   if (random.chance(20)) cluster_.set_forgetful();
   shell_options_.connect_timeout = std::chrono::seconds(5);
@@ -164,6 +169,7 @@ bool World::step() {
   }
   if (clients_left_ == 0 && clients_.empty()) return false;
   const std::size_t dice = random.below(10000);
+  if (weights_.faults > 0 && shell_options_.replay.level == ReplayLevel::token) cut_a_commit();
   if (dice < weights_.faults) {
     fault();
   } else if (dice < weights_.faults + weights_.cancels) {
@@ -241,6 +247,22 @@ std::string World::name(const Stream& stream) const {
     }
   }
   return "?";
+}
+
+// The connection breaks when it matters most.
+void World::cut_a_commit() {
+  if (!context_.apart.chance(5)) return;
+  for (const auto& process : cluster_.processes()) {
+    if (process->gone() || !process->logged_in() || process->model().pending_token().empty()) {
+      continue;
+    }
+    if (process->plug().wire() == nullptr) continue;
+    context_.note([&] {
+      return "wire of process " + std::to_string(process->number()) + " breaks in its COMMIT";
+    });
+    network_.cut(*process->plug().wire());
+    return;
+  }
 }
 
 void World::fault() {

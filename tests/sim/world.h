@@ -52,6 +52,7 @@ class World {
   bool step();
   bool ordinary_event();
   void fault();
+  void cut_a_commit();
   void send_cancel();
   void reload();
   void vary_pool();

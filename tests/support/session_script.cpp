@@ -138,6 +138,7 @@ SessionScript& SessionScript::server(std::string_view bytes) {
 }
 
 SessionScript& SessionScript::grant(session::Backend& backend) {
+  if (backend_ != &backend) server_unread_.clear();
   backend_ = &backend;
   next_ = session_->on_granted(backend, out_, now_);
   take();

@@ -24,6 +24,10 @@ namespace dwspool::metrics {
 inline constexpr std::size_t replay_failures = 7;
 inline constexpr std::size_t replay_results = 11;
 inline constexpr std::size_t replay_reasons = 15;
+inline constexpr std::size_t token_uses = 4;
+inline constexpr std::size_t token_verdicts = 3;
+std::string_view token_use_name(std::size_t index);
+std::string_view token_verdict_name(std::size_t index);
 std::string_view replay_failure_name(std::size_t index);
 std::string_view replay_result_name(std::size_t index);
 std::string_view replay_reason_name(std::size_t index);
@@ -113,6 +117,8 @@ struct WorkerBlock {
   std::array<std::array<Counter, replay_results>, replay_failures> replays;
   std::array<Counter, replay_reasons> replay_refusals;     // when something had failed
   std::array<Counter, replay_reasons> replay_unprotected;  // when the log was given up
+  std::array<Counter, token_uses> tokens;
+  std::array<Counter, token_verdicts> in_doubt;  // COMMITs with a token, by what became of them
   // ErrorResponses sent to clients, by SQLSTATE class ("08", "22", ...): 36 x 36 possible ones.
   std::array<Counter, 1296> errors;
   Gauge heartbeat;  // monotonic seconds: when the loop last turned

@@ -10,6 +10,7 @@
 #include "dwspool/base/gather_list.h"
 #include "dwspool/base/time.h"
 
+#include "dwspool/retry/commit_token.h"
 #include "dwspool/retry/decision.h"
 
 namespace dwspool::session {
@@ -24,6 +25,7 @@ struct ReplayNote {
   std::uint32_t refusals = 0;
   Duration took{};
   std::string cause;
+  std::optional<retry::TokenVerdict> verdict;  // on a COMMIT whose answer was lost
 };
 
 // The bytes go out in this order, in one gathered send per direction. They may point into the
@@ -44,6 +46,7 @@ struct Output {
   std::uint32_t errors = 0;
   std::vector<ReplayNote> replays;
   retry::Refusal unprotected = retry::Refusal::none;  // why what goes on is not kept for replay
+  retry::TokenUse token = retry::TokenUse::none;      // of a COMMIT that was sent
   // A transaction was looked at to know what a loss of its connection would have come to; `none`:
   // it would have been made good.
   std::optional<retry::Refusal> sample;
@@ -67,6 +70,7 @@ struct Output {
     error_class[0] = error_class[1] = '\0';
     if (!replays.empty()) replays.clear();
     unprotected = retry::Refusal::none;
+    token = retry::TokenUse::none;
     sample.reset();
   }
 };

@@ -120,6 +120,9 @@ class ClientStatements {
   // The `count` oldest changes were skipped.
   void undo(std::size_t count);
   void undo_all() { undo(changes_.size()); }
+  void settle_all() {
+    while (!changes_.empty()) settle();
+  }
   // All names go, but for those of changes that are not settled yet.
   void clear_settled();
 

@@ -7,6 +7,9 @@
 //     │                                  └─────────────────────────────────────────────┘  │
 //     └───────── all is as the client knew it, and what it waits for goes to it ──────────┘
 //
+// A COMMIT whose answer is lost goes the same way at level `token`, but that it is settled first
+// whether it has committed (replay_token.cpp); if it has, that is the answer.
+//
 //   any but live ──► live: given up (deadline, attempts, other results), the client is told once
 //
 // It wraps a Session and has its interface, so that the shell cannot tell the difference but for
@@ -34,6 +37,7 @@
 
 #include "dwspool/retry/backoff.h"
 #include "dwspool/retry/catalog_question.h"
+#include "dwspool/retry/commit_token.h"
 #include "dwspool/retry/decision.h"
 #include "dwspool/retry/refusal.h"
 #include "dwspool/retry/replay_options.h"
@@ -51,6 +55,7 @@ struct Recording {
   retry::Transcript transcript;  // what it was told
   std::string held;              // an answer that it was not told yet
   bool unrepeatable = false;     // an error that it was told would not come again
+  bool ends = false;             // the last of the log, or what comes next, is a COMMIT on its own
   bool bound = false;            // the backend has what the log does not have: no other will do
   bool sampled = false;          // to be looked at when it has ended, see take_sample()
 };
@@ -63,6 +68,7 @@ struct ReplayContext {
   retry::ReplayOptions options;
   retry::ErrorTable errors;
   retry::CatalogCache catalog;  // of this pool's database and user
+  retry::TokenSource tokens;
   std::vector<std::unique_ptr<Recording>> spare;
   std::size_t memory = 0;  // of the logs in use
   // One transaction in so many is a sample.
@@ -77,6 +83,7 @@ struct ReplayContext {
                               const std::vector<retry::LoggedUnit>& units) = retry::decide;
     bool compares = true;
     bool rewinds = true;
+    std::string (*settle)(std::string_view token) = retry::outcome_question;
   };
   Safeties safeties;
 };
@@ -151,6 +158,13 @@ class ReplayedSession {
     bool in_transaction = false;
     bool stateful = false;  // the client may believe in session state that only a replay restores
     wire::ErrorReport report;  // what it comes to if it fails
+    // Not empty: the outcome of this COMMIT is to be settled before anything else.
+    std::string token;
+    std::unique_ptr<CommittedState> committed;  // what it comes to if it has succeeded
+    retry::Decision if_aborted;
+    retry::TokenVerdict verdict = retry::TokenVerdict::unknown;
+    bool cannot_be_asked = false;
+    bool settled = false;  // for the note
     // As the client knows them; null: as they were at the mark, for it was told nothing since.
     std::unique_ptr<ClientStatements> statements;
     ReportedPtr told;
@@ -174,8 +188,9 @@ class ReplayedSession {
   void end_recording();
   void stop_recording(retry::Refusal why, Output& out);
   bool may_record(std::string_view in, bool& sampled, Output& out);
-  Next record(std::string_view& in, Output& out);
+  Next record(std::string_view& in, Output& out, TimePoint now);
   void end_effort(Output& out, TimePoint now);
+  Next feed(std::string_view& in, std::string_view log, Output& out, TimePoint now);
   void observe(const Output& out, std::size_t mark);
   void observe_frames(std::string_view bytes);
   bool copies_by_execute() const;
@@ -204,6 +219,15 @@ class ReplayedSession {
   void note_refusal(retry::Failure failure, retry::Refusal why, std::string_view cause,
                     Output& out) const;
 
+  // replay_token.cpp: a COMMIT whose outcome can be found out
+  void decide_token(std::string_view log, Output& out, TimePoint now);
+  void note_refused_token(Output& out, TimePoint now);
+  Next settle_loss(const std::string& cause, Next next, Output& out, TimePoint now);
+  void ask_outcome(Next& next, Output& out);
+  Next hear_outcome(std::string_view bytes, Next next, Output& out, TimePoint now);
+  Next on_outcome(Next next, Output& out, TimePoint now);
+  Next finish_committed(Next next, Output& out, TimePoint now);
+
   // replay_run.cpp, replay_proof.cpp: once it is being run again
   Next on_client_in_run(bool has_input, Output& out, TimePoint now);
   Next on_timer_in_run(Output& out, TimePoint now);
@@ -227,6 +251,8 @@ class ReplayedSession {
   bool same_unit(std::size_t i) const;
   bool compare_last();
   void finish_run(Output& out, TimePoint now);
+  void tell_parameters(Output& out) const;
+  ReplayNote note_of_run(retry::ReplayResult result, TimePoint now);
   Next give_up(const wire::ErrorReport& report, retry::ReplayResult result, Next next, Output& out,
                TimePoint now);
   Next give_up_on_mismatch(Next next, Output& out, TimePoint now);
@@ -240,6 +266,7 @@ class ReplayedSession {
   std::string_view drain_reason_;
   Dialect dialect_ = Dialect::unknown;  // of the last backend
   TimePoint deadline_ = never;
+  std::string token_;  // of the last COMMIT that got one
   std::unique_ptr<Recording> recording_;
   std::unique_ptr<Run> run_;
   std::optional<Effort> effort_;

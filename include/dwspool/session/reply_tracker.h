@@ -65,6 +65,8 @@ struct QueryFix {
   bool set_to_reset = false;  // the first tag is RESET, not SET
   std::uint32_t swallow = 0;  // so many CommandCompletes at the end are not the client's
 
+  // The first tag is that of a commit token, and not the client's; all others are.
+  static constexpr std::uint64_t token = std::uint64_t{1} << 61U;
   // The first tag is ROLLBACK, not COMMIT; all others are the client's.
   static constexpr std::uint64_t lost_commit = std::uint64_t{1} << 62U;
 
@@ -107,6 +109,11 @@ class ReplyTracker {
 
   // Whether the answer to a Parse without a name is to come.
   bool owes_unnamed_parse() const;
+
+  template <class Visit>
+  void for_each(Visit&& visit) const {
+    for (std::size_t i = 0; i < entries_.size(); ++i) visit(entries_[i]);
+  }
 
   void set_head_tag(std::uint64_t tag) { entries_.front().tag = tag; }
 

@@ -99,6 +99,19 @@ struct SessionMark {
   std::string unnamed;
   SpecialPtr unnamed_special;
   sql::Effects unnamed_effects;
+  bool tokens = false;  // a COMMIT is to stop for its token, see wants_token()
+};
+
+// The session as it will be if the COMMIT under way has succeeded, and the rest of the answer to
+// it. Of a backend that is being left.
+struct CommittedState {
+  bool whole = true;  // false: the rest of the answer is not known, or not the settings
+  std::string answer;
+  SettingsPtr wanted;
+  std::unique_ptr<ClientStatements> statements;
+  std::string unnamed;
+  SpecialPtr unnamed_special;
+  sql::Effects unnamed_effects;
 };
 
 // What a client waits for when a transaction is given up: see Session::give_up.
@@ -193,6 +206,32 @@ class Session {
   // Whether it ends at its next transaction boundary. A session that is being run again does not
   // end half-way; rewind() takes it back.
   bool draining() const { return draining_; }
+  // With a mark that says so, a COMMIT on its own stops in front of the backend until it is decided
+  // whether a row goes with it, in the same send (tokens.cpp); then on_client is to be called
+  // again. It does not stop where the outcome would not be enough to go on: with requests under
+  // way, or session state that COMMIT changes.
+  bool wants_token() const {
+    return token_ != nullptr && token_->stage == CommitToken::Stage::wanted;
+  }
+  // The server is asked whether it has a place for such rows (retry::token_question); it stops
+  // again when the answer is there. Precondition, as for decide_token: wants_token().
+  void ask_about_tokens(std::string_view question, Output& out);
+  // The answer, once.
+  std::optional<bool> take_tokens_answer();
+  // `insert`: SQL; empty: it goes alone.
+  void decide_token(std::string insert);
+  // A row has gone with the COMMIT that is not answered yet.
+  bool token_sent() const {
+    return token_ != nullptr && token_->stage == CommitToken::Stage::sent && !token_->refused;
+  }
+  // The row could not be written, and so nothing was committed: a found loss.
+  bool token_refused() const { return token_ != nullptr && token_->refused; }
+  // `held`: what the server has said to the COMMIT already, and the client was not told.
+  // Precondition: token_sent().
+  CommittedState presume_committed(std::string_view held) const;
+  // What was presumed is true. Precondition: rewind() before.
+  void adopt_committed(CommittedState state, Output& out);
+
   bool streams_to_client() const { return server_stream_left_ > 0 && !server_stream_own_; }
   const ReportedPtr& told() const { return told_; }
   const SessionConfig& config() const { return context_->config; }
@@ -222,6 +261,17 @@ class Session {
     // For replies that are marked as refused, in their order: the name of the prepared statement
     // that does not exist; empty when the transaction has failed.
     Fifo<std::string> refused;
+  };
+
+  // The row that goes with a COMMIT: see wants_token().
+  struct CommitToken {
+    enum class Stage : std::uint8_t { none, wanted, asking, decided, sent };
+    Stage stage = Stage::none;
+    bool refused = false;
+    bool whole = true;           // sent: nothing is asked for but the COMMIT
+    bool executed = false;       // sent: by the extended protocol, too
+    std::optional<bool> answer;  // to the question
+    std::string insert;
   };
 
   enum class Sent : std::uint8_t {
@@ -260,6 +310,19 @@ class Session {
   bool ask_about_pins(Output& out);
   void hear_about_pins(std::string_view message);
   void settle_pins();
+
+  // tokens.cpp: the row that goes with a COMMIT
+  bool stops_for_token(bool& consumed);
+  bool may_carry_token() const;
+  bool binds_commit(const wire::Frame& frame) const;
+  std::string take_token();
+  void send_for_token(std::string_view sql, Output& out);
+  void add_token(std::string_view text, std::string& instead, Reply& reply);
+  void send_token_ahead(Output& out);
+  void note_behind_token(const wire::Frame& frame);
+  bool is_token_error(const wire::ErrorFields& fields);
+  void hear_about_tokens(const wire::Frame& frame);
+  bool waits_for_token() const;
 
   // client_messages.cpp: from the client
   Next on_client_frame(const wire::Frame& frame, Output& out, bool& consumed);
@@ -409,6 +472,7 @@ class Session {
   std::unique_ptr<wire::ErrorReport> failure_;  // answers the next request
   SessionMark* mark_ = nullptr;
   std::unique_ptr<std::string> found_loss_;
+  std::unique_ptr<CommitToken> token_;
   std::unique_ptr<ClientStatements> statements_;
   std::unique_ptr<SettingChanges> setting_changes_;
   std::unique_ptr<Specials> specials_;

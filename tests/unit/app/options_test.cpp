@@ -24,6 +24,10 @@ std::string text(const Command& command) {
   if (const auto* check = std::get_if<CheckCommand>(&command)) {
     return "check " + check->config_file + (check->json ? " json" : "");
   }
+  if (const auto* token = std::get_if<TokenCommand>(&command)) {
+    return std::string(token->purge ? "purge" : "install") + (token->print ? " print" : "") +
+           (token->dws ? " dws" : "") + ' ' + token->conninfo;
+  }
   if (std::holds_alternative<PrintCommand>(command)) return "print";
   return std::get<BadUsage>(command).message;
 }
@@ -59,6 +63,17 @@ TEST_CASE("command lines") {
       {{"--test-config"}, "no configuration given: dwspool --config FILE"},
       {{"--config"}, "--config wants the name of a file"},
       {{"-c", "f", "check"}, "unknown argument: check"},
+      {{"token", "install", "dbname=a"}, "install dbname=a"},
+      {{"token", "install", "--print"}, "install print "},
+      {{"token", "install", "--print=dws"}, "install print dws "},
+      {{"token", "purge", "dbname=a"}, "purge dbname=a"},
+      {{"token", "--help"}, "print"},
+      {{"token"}, "dwspool token install or dwspool token purge"},
+      {{"token", "drop"}, "dwspool token install or dwspool token purge"},
+      {{"token", "install"},
+       "no connection given: dwspool token install 'host=... dbname=... user=...'"},
+      {{"token", "purge", "--print"}, "unknown argument: --print"},
+      {{"token", "install", "a", "b"}, "unknown argument: b"},
       {{"f"}, "unknown argument: f"},
       {{"--confi", "f"}, "unknown argument: --confi"},
       {{"-c", "f", ""}, "unknown argument: "},
@@ -75,7 +90,8 @@ TEST_CASE("what is printed") {
   const auto printed = [](const char* word) { return std::get<PrintCommand>(parse({word})).text; };
   CHECK(printed("--version").starts_with("dwspool "));
   CHECK(printed("--version").ends_with("\n"));
-  for (const char* part : {"--config FILE", "--test-config", "check", "--version"}) {
+  for (const char* part :
+       {"--config FILE", "--test-config", "check", "token install", "--version"}) {
     CHECK(printed("--help").find(part) != std::string::npos);
   }
 }

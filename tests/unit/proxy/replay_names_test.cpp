@@ -2,6 +2,7 @@
 #include <doctest/doctest.h>
 
 #include "dwspool/metrics/registry.h"
+#include "dwspool/retry/commit_token.h"
 #include "dwspool/retry/decision.h"
 
 namespace dwspool {
@@ -16,6 +17,15 @@ TEST_CASE("the metrics of replay are named by what they count") {
   for (std::size_t i = 0; i < metrics::replay_reasons; ++i) {
     CHECK(metrics::replay_reason_name(i) == to_string(static_cast<retry::Refusal>(i)));
   }
+  for (std::size_t i = 0; i < metrics::token_uses; ++i) {
+    CHECK(metrics::token_use_name(i) == to_string(static_cast<retry::TokenUse>(i)));
+  }
+  for (std::size_t i = 0; i < metrics::token_verdicts; ++i) {
+    CHECK(metrics::token_verdict_name(i) == to_string(static_cast<retry::TokenVerdict>(i)));
+  }
+  static_assert(static_cast<std::size_t>(retry::TokenUse::refused) + 1 == metrics::token_uses);
+  static_assert(static_cast<std::size_t>(retry::TokenVerdict::aborted) + 1 ==
+                metrics::token_verdicts);
   static_assert(static_cast<std::size_t>(retry::Failure::in_doubt) + 1 == metrics::replay_failures);
   static_assert(static_cast<std::size_t>(retry::ReplayResult::in_doubt) + 1 ==
                 metrics::replay_results);
