@@ -44,8 +44,11 @@ Labels with(Labels labels, const char* name, std::string_view value) {
 }
 
 std::string Exposition::text() && {
-  std::erase_if(families_, [](const MetricFamily& family) { return family.metric.empty(); });
-  return prometheus::TextSerializer().Serialize(families_);
+  std::vector<MetricFamily> filled;
+  std::copy_if(std::make_move_iterator(families_.begin()), std::make_move_iterator(families_.end()),
+               std::back_inserter(filled),
+               [](const MetricFamily& family) { return !family.metric.empty(); });
+  return prometheus::TextSerializer().Serialize(filled);
 }
 
 }  // namespace dwspool::metrics

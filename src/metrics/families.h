@@ -3,6 +3,7 @@
 #pragma once
 
 #include <algorithm>
+#include <deque>
 #include <functional>
 #include <iterator>
 #include <limits>
@@ -74,6 +75,7 @@ Labels with(Labels labels, const char* name, std::string_view value);
 // Collects families and leaves out those that have no time series.
 class Exposition {
  public:
+  // Valid as long as this.
   MetricFamily& family(const char* name, HelpText help, MetricType type) {
     return families_.emplace_back(MetricFamily{name, help.get(), type, {}});
   }
@@ -105,7 +107,7 @@ class Exposition {
   }
 
   std::string text() &&;
-  const std::vector<MetricFamily>& families() const { return families_; }
+  const std::deque<MetricFamily>& families() const { return families_; }
 
  private:
   // The count is the sum of the buckets as they were read, so that they agree whatever a worker
@@ -127,7 +129,7 @@ class Exposition {
     }
   }
 
-  std::vector<MetricFamily> families_;
+  std::deque<MetricFamily> families_;  // what family() has answered stays where it is
 };
 
 // One time series per entry of an array of counters, named by `name_of(index)`.
