@@ -64,7 +64,7 @@ TEST_CASE("single settings") {
 
 TEST_CASE("a bad value changes nothing and is explained") {
   Config config = loaded(Parts{}.text());
-  for (const auto& [key, value] :
+  for (const auto& each :
        std::vector<std::pair<std::string, std::string>>{{"max_client_conn", "0"},
                                                         {"max_client_conn", "1}\nusers: {}"},
                                                         {"max_client_conn", ""},
@@ -73,6 +73,8 @@ TEST_CASE("a bad value changes nothing and is explained") {
                                                         {"min_pool_size", "21"},
                                                         {"", "1"},
                                                         {"wat", "1"}}) {
+    const std::string& key = each.first;
+    const std::string& value = each.second;
     CAPTURE(key);
     CAPTURE(value);
     const Status status = change_setting(config, key, value);
