@@ -44,6 +44,9 @@ cmake --preset dev >/dev/null
 cmake --build --preset dev -j "$jobs"
 build/dev/tests/dwspool_unit_tests --minimal
 
+step "The simulator: 100,000 schedules"
+build/dev/tests/sim/dwspool_sim --seeds 100000
+
 step "Every public header compiles alone"
 cmake --build --preset dev -j "$jobs" --target all_verify_interface_header_sets
 

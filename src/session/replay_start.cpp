@@ -340,7 +340,6 @@ void ReplayedSession::begin_run(retry::Failure failure, std::string_view cause,
   }
   if (only_if_reads) run_->must_read = recording_->log.size();
   run_->in_transaction = in_transaction;
-  run_->stateful = session_.pins() != 0;
   run_->report = std::move(report);
   if (recording_->held.empty()) run_->statements = session_.settled_statements();
   run_->told = session_.told();
@@ -348,6 +347,27 @@ void ReplayedSession::begin_run(retry::Failure failure, std::string_view cause,
   run_->dormant = open.owed == 0 && !open.unsynced;
   recording_->held.clear();
   cancelled_ = false;
+}
+
+// Whether what the client was told has left something in the session that outlives a ROLLBACK, and
+// that a client relies on: a lock above all.
+bool ReplayedSession::leaves_state(const retry::Transcript& told) const {
+  using sql::Effect;
+  const std::vector<retry::UnitTexts> units = texts_of_log(recording_->log.size());
+  for (std::size_t i = 0; i < units.size() && i <= told.units().size(); ++i) {
+    const bool whole = i < told.units().size();
+    std::size_t left = whole ? units[i].texts.size() : told.current().completed;
+    for (const std::optional<std::string>& text : units[i].texts) {
+      if (left-- == 0) break;
+      if (!text) continue;
+      const sql::Effects effects = sql::recognize(*text).effects;
+      if (effects.has(Effect::advisory_lock) || effects.has(Effect::loads_module) ||
+          effects.has(Effect::prepares)) {
+        return true;
+      }
+    }
+  }
+  return false;
 }
 
 // What the client has asked, less what it was told.
@@ -379,7 +399,7 @@ OpenRequests ReplayedSession::open_requests() const {
   open.owed = asked - std::min(asked, told.units().size());
   open.error_told = told.current().failed;
   open.transaction = run_ && run_->in_transaction;
-  open.stateful = run_ && (run_->stateful || session_.pins() != 0);
+  open.stateful = recording_->bound || leaves_state(told);
   return open;
 }
 

@@ -102,7 +102,7 @@ void ReplayedSession::forget_finished() {
   run.fed = run.units_fed = 0;
   run.again.clear();
   run.in_transaction = false;
-  run.stateful = recording.bound = session_.pins() != 0;
+  recording.bound = session_.pins() != 0;
   run.statements = session_.settled_statements();
 }
 

@@ -153,13 +153,13 @@ def test_changed_in_the_catalog(roles, serving):
 def test_who_appears_in_the_catalog(roles, serving):
     proxy = serving(roles.port, {"auth_query": dict(KEEPER, cache_time="300ms")}, "scram-sha-256")
     with Observer(roles) as direct:
-        assert enter(proxy, "late", "secret") == WRONG.format("late")
-        direct.rows("create role late login password 'secret'")
+        assert enter(proxy, "newcomer", "secret") == WRONG.format("newcomer")
+        direct.rows("create role newcomer login password 'secret'")
         try:
-            wait_until(lambda: enter(proxy, "late", "secret") == "late", what="known")
+            wait_until(lambda: enter(proxy, "newcomer", "secret") == "newcomer", what="known")
         finally:
             proxy.stop()
-            direct.rows("drop role late")
+            direct.rows("drop role newcomer")
 
 
 def test_nobody_can_be_asked(roles, serving):

@@ -156,7 +156,6 @@ class ReplayedSession {
     std::size_t must_read = 0;  // so much of the log must be proven to have only read
     bool asked = false;         // the catalog, in this attempt
     bool in_transaction = false;
-    bool stateful = false;  // the client may believe in session state that only a replay restores
     wire::ErrorReport report;  // what it comes to if it fails
     // Not empty: the outcome of this COMMIT is to be settled before anything else.
     std::string token;
@@ -248,6 +247,7 @@ class ReplayedSession {
   void forget_finished();
   bool may_take_effect(TimePoint now) const;
   bool client_in_transaction() const;
+  bool leaves_state(const retry::Transcript& told) const;
   bool same_unit(std::size_t i) const;
   bool compare_last();
   void finish_run(Output& out, TimePoint now);
