@@ -166,7 +166,8 @@ def test_a_session_keeps_its_mode_and_new_ones_have_the_new_one(trusting, observ
     new = connect(proxy, role)
     assert value(old, "select pg_backend_pid()") == pid
     value(new, "select 1")
-    assert proxy.metric("dwspool_pool_backends", user=role, state="lent") == 1
+    wait_until(lambda: proxy.metric("dwspool_pool_backends", user=role, state="lent") == 1,
+               what="its backend to be back")
 
 
 def test_coordinators_come_and_go(pg, trusting, observer):
