@@ -101,6 +101,7 @@ bool is_plain(std::string_view text) {
 std::vector<Setting> settings_of(const Config& config) {
   const Config standard;
   std::vector<Setting> settings;
+  settings.reserve(changeable_keys.size());
   for (const Key& key : changeable_keys) {
     settings.push_back(
         {std::string(key.name), value_of(config, key.name), value_of(standard, key.name), true});
@@ -128,7 +129,7 @@ std::vector<Setting> settings_of(const Config& config) {
 }
 
 Status change_setting(Config& config, std::string_view key, std::string_view value) {
-  const auto known = std::find_if(
+  const auto* const known = std::find_if(
       changeable_keys.begin(), changeable_keys.end(),
       [&](const Key& each) { return each.name == key || (each.alias == key && !key.empty()); });
   if (known == changeable_keys.end()) {

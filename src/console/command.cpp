@@ -176,8 +176,8 @@ std::optional<Command> parse_show(const std::vector<Word>& words) {
   Command command;
   command.tag = "SHOW";
   const std::string& what = words[1].text;
-  const auto found = std::find_if(show_words.begin(), show_words.end(),
-                                  [&](const ShowWord& each) { return each.word == what; });
+  const auto* const found = std::find_if(show_words.begin(), show_words.end(),
+                                         [&](const ShowWord& each) { return each.word == what; });
   if (found != show_words.end()) {
     command.verb = Verb::show;
     command.what = found->what;
@@ -249,8 +249,9 @@ std::variant<Command, wire::ErrorReport> parse(std::string_view text) {
                    : first == "abort" ? "ROLLBACK"
                                       : upper(first);
   } else {
-    const auto found = std::find_if(verb_words.begin(), verb_words.end(),
-                                    [&](const VerbWord& each) { return each.word == first; });
+    const auto* const found =
+        std::find_if(verb_words.begin(), verb_words.end(),
+                     [&](const VerbWord& each) { return each.word == first; });
     if (found == verb_words.end()) return unknown(rest);
     const std::size_t arguments = words->size() - 1;
     if (arguments == 0 && found->argument == Argument::required) {

@@ -100,8 +100,9 @@ std::optional<Route> make_route(const config::Config& config, const std::string&
   } else {
     route.user = user;
     route.credential.password = known_password(config, user);
-    if (!route.credential.password && user_entry != nullptr)
+    if (!route.credential.password && user_entry != nullptr) {
       route.credential.password = user_entry->backend_password;
+    }
   }
   if (!route.credential.password && route.user == route.cluster->user &&
       !route.cluster->password.empty()) {
