@@ -2,8 +2,6 @@
 
 import getpass
 import hashlib
-import os
-import shutil
 import socket
 import struct
 import time
@@ -12,7 +10,7 @@ import psycopg2
 import pytest
 
 from dwspool_testing.certificates import Authority
-from dwspool_testing.programs import run
+from dwspool_testing.programs import login_programs, run
 from dwspool_testing.proxy import wait_until
 from dwspool_testing.wire import Closed, Connection, cstr, fields, message, startup
 from fake_cn import Role
@@ -286,21 +284,10 @@ OUTCOMES = {
 }
 
 
-def programs(tmp_path):
-    here = os.path.join(os.path.dirname(__file__), "drivers")
-    modules = os.environ.get("DWSPOOL_NODE_MODULES", "")
-    if shutil.which("node") and os.path.isdir(os.path.join(modules, "pg")):
-        yield ["node", os.path.join(here, "login.js")], {"NODE_PATH": modules}
-    jar = "/usr/share/java/postgresql.jar"
-    if shutil.which("javac") and os.path.exists(jar):
-        run(["javac", "-cp", jar, "-d", str(tmp_path), os.path.join(here, "Login.java")])
-        yield ["java", "-XX:TieredStopAtLevel=1", "-cp", f"{jar}:{tmp_path}", "Login"], {}
-
-
 def test_other_drivers(serving, tmp_path):
     """node-postgres and pgjdbc, right and wrong, by every method."""
     words = [word for attempt in ATTEMPTS for word in attempt]
-    found = list(programs(tmp_path))
+    found = list(login_programs(tmp_path))
     if not found:
         pytest.skip("there is neither node with pg nor java with pgjdbc")
     for method, outcomes in OUTCOMES.items():

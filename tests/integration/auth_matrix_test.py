@@ -4,13 +4,11 @@ or 28000 and nothing else, and no account at a coordinator has more failures tha
 
 import concurrent.futures
 import hashlib
-import os
-import shutil
 
 import psycopg2
 import pytest
 from dwspool_testing.certificates import Authority
-from dwspool_testing.programs import run
+from dwspool_testing.programs import login_programs, run
 from dwspool_testing.proxy import wait_until
 from dwspool_testing.wire import Connection, fields
 from fake_cn import Role
@@ -186,18 +184,6 @@ def test_password_changed_under_a_pool_at_work(proxies, fake, kind):
 
 # --- Other clients -------------------------------------------------------------------------------
 
-def programs(tmp_path):
-    here = os.path.join(os.path.dirname(__file__), "drivers")
-    modules = os.environ.get("DWSPOOL_NODE_MODULES", "")
-    if shutil.which("node") and os.path.isdir(os.path.join(modules, "pg")):
-        yield ["node", os.path.join(here, "login.js")], {"NODE_PATH": modules}
-    jar = "/usr/share/java/postgresql.jar"
-    if shutil.which("javac") and os.path.exists(jar):
-        run(["javac", "-J-XX:TieredStopAtLevel=1", "-cp", jar, "-d", str(tmp_path),
-             os.path.join(here, "Login.java")])
-        yield ["java", "-XX:TieredStopAtLevel=1", "-cp", f"{jar}:{tmp_path}", "Login"], {}
-
-
 @pytest.mark.parametrize("source, method", [("auth_query", "scram-sha-256"),
                                             ("pass_through", "password")])
 def test_other_drivers(server, proxies, ca, tmp_path, source, method):
@@ -205,7 +191,7 @@ def test_other_drivers(server, proxies, ca, tmp_path, source, method):
     proxy = proxies(config(server.port, method, source, ca, {}))
     attempts = [("scram", PASSWORD), ("scram", "wrong"), ("scram", LONG), ("nobody", PASSWORD),
                 (EXPIRED, PASSWORD)]
-    found = list(programs(tmp_path))
+    found = list(login_programs(tmp_path))
     for command, variables in found:
         words = [word for user, password in attempts for word in (user, password, "tls")]
         result = run([*command, str(proxy.port), *words], **variables)

@@ -9,6 +9,7 @@ import pytest
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "support"))
 sys.path.insert(1, os.path.join(os.path.dirname(__file__), ".."))  # fake_cn
 
+from dwspool_testing.holders import PendingCommits, UnacknowledgedCommits  # noqa: E402
 from dwspool_testing.place import Place  # noqa: E402
 from dwspool_testing.postgres import Postgres  # noqa: E402
 from dwspool_testing.proxy import Proxy  # noqa: E402
@@ -109,3 +110,22 @@ def place(pg, request):
     target, mode = request.param.split("-")
     with Place(pg, target, mode) as one:
         yield one
+
+
+@pytest.fixture(params=["pending", "unacknowledged"])
+def kind(request):
+    return request.param
+
+
+@pytest.fixture
+def holder(rig, kind):
+    """Holds COMMITs of the module's `rig`, table t: before they are written, or behind that."""
+    if not rig.primary.running:
+        rig.restart(rig.primary)
+    rig.primary.rows("truncate t")
+    made = (PendingCommits(rig.primary, "t") if kind == "pending"
+            else UnacknowledgedCommits(rig.primary))
+    try:
+        yield made
+    finally:
+        made.close()

@@ -6,7 +6,6 @@ import threading
 
 import psycopg2
 import pytest
-from dwspool_testing.holders import PendingCommits, UnacknowledgedCommits
 from dwspool_testing.proxy import wait_until
 from dwspool_testing.relay import Relay
 from dwspool_testing.rig import Rig
@@ -17,24 +16,6 @@ def rig():
     with Rig(standbys=0) as rig:
         rig.primary.rows("create table t(id int)")
         yield rig
-
-
-@pytest.fixture(params=["pending", "unacknowledged"])
-def kind(request):
-    return request.param
-
-
-@pytest.fixture
-def holder(rig, kind):
-    if not rig.primary.running:
-        rig.restart(rig.primary)
-    rig.primary.rows("truncate t")
-    made = (PendingCommits(rig.primary, "t") if kind == "pending"
-            else UnacknowledgedCommits(rig.primary))
-    try:
-        yield made
-    finally:
-        made.close()
 
 
 class Application:

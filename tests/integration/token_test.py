@@ -8,7 +8,7 @@ import time
 
 import psycopg2
 import pytest
-from dwspool_testing.holders import PendingCommits, UnacknowledgedCommits
+from dwspool_testing.holders import PendingCommits
 from dwspool_testing.proxy import binary, wait_until
 from dwspool_testing.relay import Relay
 from dwspool_testing.rig import Rig
@@ -32,22 +32,6 @@ def rig():
         code, _, wrong = run_token("install", dsn(rig.primary))
         assert code == 0, wrong
         yield rig
-
-
-@pytest.fixture(params=["pending", "unacknowledged"])
-def kind(request):
-    return request.param
-
-
-@pytest.fixture
-def holder(rig, kind):
-    rig.primary.rows("truncate t")
-    made = (PendingCommits(rig.primary, "t") if kind == "pending"
-            else UnacknowledgedCommits(rig.primary))
-    try:
-        yield made
-    finally:
-        made.close()
 
 
 def start(rig, proxies, port, **options):

@@ -1,6 +1,7 @@
 """Client programs (psql, pgbench, node, java) run against a dwspool."""
 
 import os
+import shutil
 import subprocess
 
 
@@ -29,3 +30,17 @@ def start(command, proxy=None, **variables):
     """Starts it, with pipes."""
     return subprocess.Popen(command, env=environment(proxy, **variables), stdin=subprocess.PIPE,
                             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def login_programs(tmp_path):
+    """What logs in by node-postgres and by pgjdbc, as far as these are there: each a command, to
+    which a port and attempts are added, and its environment."""
+    here = os.path.join(os.path.dirname(__file__), "..", "..", "integration", "drivers")
+    modules = os.environ.get("DWSPOOL_NODE_MODULES", "")
+    if shutil.which("node") and os.path.isdir(os.path.join(modules, "pg")):
+        yield ["node", os.path.join(here, "login.js")], {"NODE_PATH": modules}
+    jar = "/usr/share/java/postgresql.jar"
+    if shutil.which("javac") and os.path.exists(jar):
+        run(["javac", "-J-XX:TieredStopAtLevel=1", "-cp", jar, "-d", str(tmp_path),
+             os.path.join(here, "Login.java")])
+        yield ["java", "-XX:TieredStopAtLevel=1", "-cp", f"{jar}:{tmp_path}", "Login"], {}
