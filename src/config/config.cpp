@@ -45,6 +45,10 @@ std::string Coordinator::label() const {
   return join_host_port(host, port);
 }
 
+std::string Peer::label() const {
+  return join_host_port(host, port);
+}
+
 bool Console::is_admin(std::string_view user) const {
   return std::find(admin_users.begin(), admin_users.end(), user) != admin_users.end();
 }

@@ -221,6 +221,16 @@ struct User {
   PoolOptions pool;
 };
 
+// Another instance of dwspool, or with a name that has several addresses several.
+struct Peer {
+  std::string id;    // its instance_id; may be empty
+  std::string host;  // name or address; a directory for a Unix socket
+  std::uint16_t port = 6432;
+
+  std::string label() const;
+  friend bool operator==(const Peer&, const Peer&) = default;
+};
+
 struct HttpEndpoint {
   std::string host;
   std::uint16_t port = 0;          // 0: none
@@ -259,6 +269,8 @@ struct Config {
   LogOptions log;
   HttpEndpoint http;
   Console console;
+  std::string instance_id;  // which of the peers this is; may be empty
+  std::vector<Peer> peers;  // the others, this one left out
   std::vector<Cluster> clusters;
   std::vector<Database> databases;
   std::vector<User> users;
