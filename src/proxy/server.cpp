@@ -78,7 +78,8 @@ void Server::change_clusters(const std::shared_ptr<const config::Config>& config
   for (const config::Cluster& cluster : config->clusters) {
     const auto same = std::find_if(
         hub_.clusters.begin(), hub_.clusters.end(), [&](const std::shared_ptr<ClusterState>& old) {
-          return old->config() == cluster && old->is_probed() == config->is_probed(cluster);
+          return old->config() == cluster &&
+                 old->is_configured_probed() == config->is_probed(cluster);
         });
     if (same != hub_.clusters.end()) {
       clusters.push_back(*same);
