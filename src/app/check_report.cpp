@@ -150,8 +150,9 @@ std::string stock_client_problem(const std::string& method) {
 std::string summary_of(const ProbeResult& probe) {
   if (!probe.reachable) return "does not answer: " + probe.problem;
   if (!probe.logged_in) return probe.problem;
-  if (!probe.lookup_problem.empty())
+  if (!probe.lookup_problem.empty()) {
     return "logs in, but the look-up fails: " + probe.lookup_problem;
+  }
   std::string text = probe.dialect + " " + probe.server_version;
   if (!probe.role.empty()) text += ", " + probe.role;
   text += ", " + probe.method + ", " + (probe.tls.empty() ? "no TLS" : probe.tls);

@@ -51,6 +51,15 @@ bool ClusterState::still_leads(cluster::HostId host, const net::Address& peer,
   return true;
 }
 
+std::vector<std::string> ClusterState::found_hosts() const {
+  const std::lock_guard lock(mutex_);
+  std::vector<std::string> labels;
+  for (std::size_t id = cluster_.coordinators.size(); id < topology_.size(); ++id) {
+    labels.push_back(slots_[id]->coordinator.label());
+  }
+  return labels;
+}
+
 std::vector<config::Coordinator> ClusterState::names() const {
   const std::lock_guard lock(mutex_);
   std::vector<config::Coordinator> names;
@@ -63,6 +72,7 @@ void ClusterState::on_resolved(std::size_t name, const std::vector<net::Address>
   const Update update(*this);
   std::vector<cluster::HostId>& hosts = names_[name].hosts;
   std::vector<cluster::AddressList> before;
+  before.reserve(hosts.size());
   for (const cluster::HostId host : hosts) before.push_back(slots_[host]->addresses);
   cluster::AddressList answer;
   for (const net::Address& address : addresses) answer.push_back(address.bytes());

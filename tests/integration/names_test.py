@@ -99,6 +99,12 @@ def test_each_address_is_a_coordinator(by_name, names, at):
     wait_until(lambda: "cluster.host_down" in proxy.log(), what="it is missed")
     with connected(proxy, 10):
         assert used(cns)["127.0.0.3"] == 0
+    # Nobody is alarmed about hosts that are not meant to be there any more.
+    assert [series for series in proxy.metrics() if "#3" in series]
+    proxy.config["clusters"]["main"]["coordinators"] = [f"127.0.0.2:{at.port}"]
+    proxy.write_config()
+    proxy.process.send_signal(signal.SIGHUP)
+    wait_until(lambda: not [series for series in proxy.metrics() if "#3" in series], what="forgotten")
 
 
 def test_an_address_comes_and_goes(by_name, names, at):

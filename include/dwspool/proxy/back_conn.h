@@ -169,7 +169,7 @@ class BackConn final : public net::Socket::Handler {
   std::uint32_t epoch_ = 0;  // of the host, when this was opened
   // Of the host's addresses, for which this is known to lead there.
   mutable std::uint32_t generation_ = 0;
-  std::string label_;        // of the host
+  std::string label_;  // of the host
   std::shared_ptr<metrics::CoordinatorBlock> coordinator_metrics_;
   bool counted_in_cluster_ = false;
   bool paused_ = false;

@@ -120,6 +120,8 @@ class ClusterState {
   // Somebody has a name and a password on this cluster: probes may use it.
   void offer(const Account& account);
   void learn_dialect(Dialect dialect);
+  // The labels of hosts that are not in the configuration: found in pgxc_node, or behind a name.
+  std::vector<std::string> found_hosts() const;
   // Why a target is held, host by host.
   std::string trouble() const;
 

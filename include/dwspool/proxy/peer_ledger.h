@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <deque>
 #include <map>
+#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -32,7 +33,10 @@ class PeerLedger {
   struct Errand {
     Request request = 0;
     std::size_t peer = 0;
-    friend auto operator<=>(const Errand&, const Errand&) = default;
+    friend bool operator==(const Errand&, const Errand&) = default;
+    friend bool operator<(const Errand& one, const Errand& other) {
+      return std::tie(one.request, one.peer) < std::tie(other.request, other.peer);
+    }
   };
 
   PeerLedger(std::size_t peers, Limits limits) : limits_(limits), peers_(peers) {}
