@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <cstdio>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -46,27 +47,68 @@ std::vector<Candidate> candidates(const config::Config& config) {
   return found;
 }
 
-void check_coordinators(const config::Config& config, const proxy::TlsStore& tls,
-                        const Candidate& candidate, std::vector<CheckRow>& rows) {
-  const auto route = proxy::make_route(config, candidate.database, candidate.user);
-  if (!route) return;
-  for (const config::Coordinator& coordinator : route->cluster->coordinators) {
+// Tries accounts at coordinators. A password that one of them has refused is not tried again, at
+// whichever: ten failures lock an account of DWS for a day.
+class Coordinators {
+ public:
+  explicit Coordinators(const config::Config& config) : config_(config), tls_(config) {}
+
+  // False when nobody gets in with this password.
+  bool check_client(const Candidate& candidate, std::vector<CheckRow>& rows) {
+    const auto route = proxy::make_route(config_, candidate.database, candidate.user);
+    if (!route) return true;
+    const ProbeAccount account{route->database, route->user, route->credential.password, {}};
+    for (const config::Coordinator& coordinator : route->cluster->coordinators) {
+      CheckRow row = check(*route->cluster, coordinator, account);
+      if (row.good) {
+        row.stock_client = stock_client_problem(row.probe->method);
+        row.advice = advice_for(*row.probe, route->settings);
+      }
+      rows.push_back(std::move(row));
+    }
+    return !refused_.contains(key_of(*route->cluster, account));
+  }
+
+  void check_auth_query(const config::Cluster& cluster, std::vector<CheckRow>& rows) {
+    const config::AuthQuery& query = cluster.auth_query;
+    if (query.user.empty()) return;
+    const ProbeAccount account{query.database, query.user, query.password, query.query};
+    for (const config::Coordinator& coordinator : cluster.coordinators) {
+      CheckRow row = check(cluster, coordinator, account);
+      row.purpose = "auth_query";
+      if (row.probe) row.advice = advice_for_auth_query(*row.probe, cluster);
+      rows.push_back(std::move(row));
+    }
+  }
+
+ private:
+  static std::string key_of(const config::Cluster& cluster, const ProbeAccount& account) {
+    return proxy::account_name(cluster, account.user, {account.password, std::nullopt});
+  }
+
+  CheckRow check(const config::Cluster& cluster, const config::Coordinator& coordinator,
+                 const ProbeAccount& account) {
     CheckRow row;
     row.target = "CN";
     row.address = coordinator.label();
-    row.user = route->user;
-    row.database = route->database;
-    row.probe = probe({tls, *route->cluster, coordinator}, route->database, route->user,
-                      route->credential.password);
-    row.good = row.probe->logged_in;
-    row.detail = summary_of(*row.probe);
-    if (row.good) {
-      row.stock_client = stock_client_problem(row.probe->method);
-      row.advice = advice_for(*row.probe, route->settings);
+    row.user = account.user;
+    row.database = account.database;
+    const auto refused = refused_.find(key_of(cluster, account));
+    if (refused != refused_.end()) {
+      row.detail = "not tried: " + refused->second + " has refused this password";
+      return row;
     }
-    rows.push_back(std::move(row));
+    row.probe = probe({tls_, cluster, coordinator}, account);
+    row.good = row.probe->logged_in && row.probe->lookup_problem.empty();
+    row.detail = summary_of(*row.probe);
+    if (row.probe->spent) refused_.emplace(key_of(cluster, account), coordinator.label());
+    return row;
   }
-}
+
+  const config::Config& config_;
+  proxy::TlsStore tls_;
+  std::map<std::string, std::string> refused_;  // by account: who said so
+};
 
 // As psycopg2 would: it is libpq.
 CheckRow check_through_dwspool(const config::Listener& listener, const Candidate& candidate) {
@@ -106,19 +148,22 @@ CheckRow check_through_dwspool(const config::Listener& listener, const Candidate
 }  // namespace
 
 int check(const config::Config& config, bool json) {
-  const std::vector<Candidate> all = candidates(config);
-  if (all.empty()) {
-    std::fprintf(stderr, "%s names no user but \"*\": there is nobody to log in as.\n",
-                 config.file.c_str());
-    return 1;
-  }
-  const proxy::TlsStore tls(config);
+  Coordinators coordinators(config);
   std::vector<CheckRow> rows;
-  for (const Candidate& candidate : all) {
-    check_coordinators(config, tls, candidate, rows);
+  for (const config::Cluster& cluster : config.clusters) {
+    coordinators.check_auth_query(cluster, rows);
+  }
+  for (const Candidate& candidate : candidates(config)) {
+    // dwspool would try a bad password itself, as soon as the client is in.
+    if (!coordinators.check_client(candidate, rows)) continue;
     for (const config::Listener& listener : config.listeners) {
       rows.push_back(check_through_dwspool(listener, candidate));
     }
+  }
+  if (rows.empty()) {
+    std::fprintf(stderr, "%s names no user but \"*\": there is nobody to log in as.\n",
+                 config.file.c_str());
+    return 1;
   }
   std::fputs((json ? as_json(rows) : as_table(rows)).c_str(), stdout);
   return std::all_of(rows.begin(), rows.end(), [](const CheckRow& row) { return row.good; }) ? 0

@@ -117,6 +117,30 @@ std::vector<std::string> advice_for(const ProbeResult& probe, const config::Pool
   return advice;
 }
 
+std::vector<std::string> advice_for_auth_query(const ProbeResult& probe,
+                                               const config::Cluster& cluster) {
+  const std::string user = "\"" + cluster.auth_query.user + "\"";
+  if (!probe.reachable) return {};  // not auth_query's fault
+  if (probe.sqlstate == "42501") {
+    return {"user " + user +
+            " may not read what auth_query asks: let it read pg_authid, or write " +
+            "'query' with a function that does (doc/auth.md)"};
+  }
+  if (!probe.lookup_problem.empty()) {
+    return {"auth_query of cluster '" + cluster.name +
+            "' cannot be run: correct its 'query', which is given a name, and answers it and its "
+            "verifier"};
+  }
+  if (probe.sqlstate == "3D000") {
+    return {"write as 'database' of auth_query one that the cluster has"};
+  }
+  if (probe.refused) {
+    return {"auth_query of cluster '" + cluster.name + "': create user " + user +
+            " there, or correct its password; users that are looked up cannot log in until then"};
+  }
+  return {};
+}
+
 std::string stock_client_problem(const std::string& method) {
   if (!method.starts_with("gaussdb")) return {};
   return "a stock libpq fails here (\"none of the server's SASL authentication mechanisms are "
@@ -126,6 +150,9 @@ std::string stock_client_problem(const std::string& method) {
 std::string summary_of(const ProbeResult& probe) {
   if (!probe.reachable) return "does not answer: " + probe.problem;
   if (!probe.logged_in) return probe.problem;
+  if (!probe.lookup_problem.empty()) {
+    return "logs in, but the look-up fails: " + probe.lookup_problem;
+  }
   std::string text = probe.dialect + " " + probe.server_version;
   if (!probe.role.empty()) text += ", " + probe.role;
   text += ", " + probe.method + ", " + (probe.tls.empty() ? "no TLS" : probe.tls);
@@ -155,8 +182,10 @@ std::string as_table(const std::vector<CheckRow>& rows) {
   line("target", "address", "as", "result", "detail");
   std::set<std::string> advice;  // each once, whoever it is about
   for (const CheckRow& row : rows) {
+    std::string detail = row.purpose.empty() ? row.detail : row.purpose + ": " + row.detail;
+    if (!row.stock_client.empty()) detail += "; " + row.stock_client;
     line(row.target, row.address, row.user + "@" + row.database, row.good ? "ok" : "FAILED",
-         row.stock_client.empty() ? row.detail : row.detail + "; " + row.stock_client);
+         detail);
     for (const std::string& each : row.advice) advice.insert(row.address + ": " + each);
   }
   if (!advice.empty()) out += "\nWhat to change:\n";
@@ -174,6 +203,7 @@ std::string as_json(const std::vector<CheckRow>& rows) {
     append_text(out, "address", row.address);
     append_text(out, "user", row.user);
     append_text(out, "database", row.database);
+    if (!row.purpose.empty()) append_text(out, "purpose", row.purpose);
     append_field(out, "good");
     out += row.good ? "true" : "false";
     append_text(out, "detail", row.detail);

@@ -16,6 +16,7 @@ struct CheckRow {
   std::string address;
   std::string user;
   std::string database;
+  std::string purpose;  // auth_query; empty for clients
   bool good = false;
   std::string detail;                // in a sentence
   std::optional<ProbeResult> probe;  // of a coordinator
@@ -25,6 +26,9 @@ struct CheckRow {
 
 // What a coordinator's answers say against this configuration of the pool.
 std::vector<std::string> advice_for(const ProbeResult& probe, const config::PoolSettings& pool);
+// What to change for auth_query to work, by what became of its account; empty when it does.
+std::vector<std::string> advice_for_auth_query(const ProbeResult& probe,
+                                               const config::Cluster& cluster);
 // Why libpq, and so psycopg2, cannot log in by this method; empty when it can.
 std::string stock_client_problem(const std::string& method);
 std::string summary_of(const ProbeResult& probe);

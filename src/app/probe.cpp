@@ -170,7 +170,7 @@ Agreement agree(Line& line, login::Encryption& encryption, const ProbeTarget& ta
   return Agreement::none;
 }
 
-void converse(Line& line, login::BackendLogin& login) {
+void log_in(Line& line, login::BackendLogin& login) {
   std::string out;
   std::string in;
   login.start(out);
@@ -206,29 +206,63 @@ std::vector<std::string> values_of(std::string_view data_row) {
   return values;
 }
 
-// No rows when anything goes wrong: what it tells is welcome, not needed.
-Rows ask(Line& line, std::string_view question) {
+// What is asked has one answer, which is read to its end: rows, or why there are none.
+struct Reply {
   Rows rows;
-  std::string bytes;
-  wire::append_query(bytes, question);
-  if (!line.send(bytes)) return {};
+  std::string sqlstate;
+  std::string problem;
+};
+
+Reply converse(Line& line, std::string& bytes) {
+  Reply reply;
+  reply.problem = "the connection broke";
+  if (!line.send(bytes)) return reply;
+  std::string error;
   std::string in;
   while (true) {
     std::string_view view = in;
     const wire::FrameView next = wire::peek_frame(view);
-    if (next.status == wire::FrameStatus::bad) return {};
+    if (next.status == wire::FrameStatus::bad) return reply;
     if (next.status != wire::FrameStatus::complete) {
-      if (!line.receive(in)) return {};
+      if (!line.receive(in)) return reply;
       continue;
     }
     const wire::Frame frame = wire::take_frame(view, next);
-    if (frame.type == wire::backend::data_row) rows.push_back(values_of(frame.body()));
-    const bool failed = frame.type == wire::backend::error_response;
+    if (frame.type == wire::backend::data_row) reply.rows.push_back(values_of(frame.body()));
+    if (frame.type == wire::backend::error_response) {
+      const wire::ErrorFields fields = wire::read_error(frame.body());
+      reply.sqlstate = printable(fields.sqlstate);
+      error = printable(fields.message, 200) + " (" + reply.sqlstate + ")";
+      reply.rows.clear();
+    }
     const bool over = frame.type == wire::backend::ready_for_query;
     in.erase(0, in.size() - view.size());
-    if (failed) rows.clear();
-    if (over) return rows;
+    if (!over) continue;
+    reply.problem = error;
+    return reply;
   }
+}
+
+// No rows when anything goes wrong: what it tells is welcome, not needed.
+Rows ask(Line& line, std::string_view question) {
+  std::string bytes;
+  wire::append_query(bytes, question);
+  return converse(line, bytes).rows;
+}
+
+// As the daemon asks: the name is a parameter.
+void try_lookup(Line& line, const ProbeAccount& account, ProbeResult& result) {
+  constexpr std::string_view no_types("\0\0", 2);
+  std::string bytes;
+  wire::append_parse(bytes, "", account.lookup, no_types);
+  wire::append_bind_text(bytes, "", account.user);
+  wire::append_execute(bytes);
+  wire::append_sync(bytes);
+  const Reply reply = converse(line, bytes);
+  result.lookup_problem = reply.problem;
+  result.sqlstate = reply.sqlstate;
+  if (reply.rows.empty() || reply.rows.front().size() >= 2) return;
+  result.lookup_problem = "its answer has one column, and not two: the name and its verifier";
 }
 
 // Limits that have something to say to a pool. Those that a server does not know are missing.
@@ -262,8 +296,7 @@ void interrogate(Line& line, ProbeResult& result) {
 
 }  // namespace
 
-ProbeResult probe(const ProbeTarget& target, const std::string& database, const std::string& user,
-                  const std::optional<Secret>& password) {
+ProbeResult probe(const ProbeTarget& target, const ProbeAccount& account) {
   ProbeResult result;
   const auto start = std::chrono::steady_clock::now();
   std::uint32_t protocol = wire::protocol_gauss_3_51;
@@ -279,15 +312,15 @@ ProbeResult probe(const ProbeTarget& target, const std::string& database, const 
     if (agreement == Agreement::again) continue;
     if (agreement == Agreement::none) return result;
     login::Identity identity;
-    identity.user = user;
-    identity.database = database;
-    identity.credential.password = password;
+    identity.user = account.user;
+    identity.database = account.database;
+    identity.credential.password = account.password;
     identity.protocol = protocol;
     identity.max_iterations = cluster.max_pbkdf2_iterations;
     identity.end_point = line.end_point();
     identity.nonce = auth::make_scram_nonce(auth::random_bytes(nonce_bytes));
     login::BackendLogin login(std::move(identity));
-    converse(line, login);
+    log_in(line, login);
     if (login.state() != login::BackendLogin::State::done) {
       const wire::ErrorReport& report = login.report();
       if (login.failure() == login::Failure::old_protocol && protocol != wire::protocol_3_0) {
@@ -300,6 +333,9 @@ ProbeResult probe(const ProbeTarget& target, const std::string& database, const 
       result.problem = printable(report.message, 200);
       if (!report.sqlstate.empty()) result.problem += " (" + printable(report.sqlstate) + ")";
       if (!report.hint.empty()) result.problem += " - " + printable(report.hint, 200);
+      result.sqlstate = printable(report.sqlstate);
+      result.refused = login.failure() == login::Failure::credentials;
+      result.spent = result.refused && login.proven();
       return result;
     }
     result.logged_in = true;
@@ -312,6 +348,7 @@ ProbeResult probe(const ProbeTarget& target, const std::string& database, const 
     result.milliseconds =
         std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start).count();
     interrogate(line, result);
+    if (!account.lookup.empty()) try_lookup(line, account, result);
     std::string bye;
     wire::append_terminate(bye);
     static_cast<void>(line.send(bye));

@@ -26,6 +26,10 @@ struct ProbeResult {
   std::optional<double> round_trip_milliseconds;
   std::map<std::string, std::string> settings;  // limits, as pg_settings has them
   std::string problem;                          // why not; empty when logged in
+  std::string sqlstate;                         // of the problem, if the server said one
+  bool refused = false;                         // for who it is, or its password
+  bool spent = false;                           // a password was, which counts towards a lock
+  std::string lookup_problem;                   // of ProbeAccount::lookup; empty when all is well
 };
 
 struct ProbeTarget {
@@ -34,7 +38,15 @@ struct ProbeTarget {
   const config::Coordinator& coordinator;
 };
 
-ProbeResult probe(const ProbeTarget& target, const std::string& database, const std::string& user,
-                  const std::optional<Secret>& password);
+struct ProbeAccount {
+  std::string database;
+  std::string user;
+  std::optional<Secret> password;
+  // The question of auth_query, asked about the account itself; empty for none.
+  std::string lookup;
+};
+
+// One attempt with the password, whatever comes of it.
+ProbeResult probe(const ProbeTarget& target, const ProbeAccount& account);
 
 }  // namespace dwspool::app

@@ -48,6 +48,20 @@ void Topology::restore_host(HostId host, TimePoint now) {
   leadership_.restore_host(host);
 }
 
+void Topology::renew_host(HostId host, TimePoint now) {
+  remove_host(host);
+  restore_host(host, now);
+  Host& entry = hosts_[host];
+  entry.on_trial = false;
+  entry.role = Role::unknown;
+  entry.answer = ProbeAnswer();
+  entry.held_until = TimePoint{};
+  entry.held_for_connecting = false;
+  entry.backoff.reset();
+  entry.given_up = false;
+  entry.warm_since = never;
+}
+
 void Topology::remove_host(HostId host) {
   Host& entry = hosts_[host];
   if (entry.removed) return;
@@ -215,6 +229,11 @@ void Topology::after_sighting(TimePoint now) {
 
 void Topology::set_blind(bool blind) {
   blind_ = blind;
+}
+
+void Topology::begin_probing(bool roles) {
+  options_.probing = true;
+  set_roles(roles);
 }
 
 void Topology::set_roles(bool roles) {

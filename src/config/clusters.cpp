@@ -37,6 +37,8 @@ class ClusterReader {
     section_.choice("dialect", dialects, cluster_.dialect);
     section_.duration("connect_timeout", {shortest_time, std::chrono::hours{1}},
                       cluster_.connect_timeout);
+    section_.duration("resolve_interval", {std::chrono::seconds{1}, std::chrono::hours{24}, true},
+                      cluster_.resolve_interval);
     read_keepalive(section_, cluster_.keepalive);
     section_.number("max_pbkdf2_iterations", {4096, 100000000}, cluster_.max_pbkdf2_iterations);
     read_tls();

@@ -42,6 +42,12 @@ void apply(const PoolOptions& options, PoolSettings& settings) {
 }  // namespace
 
 std::string Coordinator::label() const {
+  std::string text = join_host_port(host, port);
+  if (ordinal > 0) text += '#' + std::to_string(ordinal + 1);
+  return text;
+}
+
+std::string Peer::label() const {
   return join_host_port(host, port);
 }
 

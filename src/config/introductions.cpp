@@ -5,11 +5,15 @@ namespace dwspool::config {
 namespace {
 
 // For PostgreSQL and DWS alike. Every name by its schema, although the session looks nowhere else.
-// A role that is not valid any more has no password.
+// A role that is not valid any more, or not yet, has no password. rolvalidbegin is a column of DWS;
+// where pg_authid has none, the name means the null that stands further out.
 constexpr std::string_view default_query =
-    "select rolname, case when rolvaliduntil operator(pg_catalog.<) pg_catalog.now() then null "
-    "else rolpassword end from pg_catalog.pg_authid where rolname operator(pg_catalog.=) "
-    "$1::pg_catalog.name and rolcanlogin";
+    "select known.rolname, (select case when rolvalidbegin operator(pg_catalog.>) pg_catalog.now() "
+    "or held.rolvaliduntil operator(pg_catalog.<) pg_catalog.now() then null else held.rolpassword "
+    "end from pg_catalog.pg_authid as held where held.oid operator(pg_catalog.=) known.oid) "
+    "from (select oid, rolname, null::pg_catalog.timestamptz as rolvalidbegin "
+    "from pg_catalog.pg_authid where rolname operator(pg_catalog.=) $1::pg_catalog.name "
+    "and rolcanlogin) as known";
 
 }  // namespace
 

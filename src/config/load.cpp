@@ -25,7 +25,7 @@ constexpr std::array log_formats = {
 
 // A file with one entry in everything that takes entries: reading it asks for every key.
 constexpr std::string_view one_of_each =
-    "listen: [{}]\naccess: [{}]\nhttp: {}\n"
+    "listen: [{}]\naccess: [{}]\nhttp: {}\npeers: [{}]\n"
     "clusters: {a: {coordinators: [{}], discovery: {address_map: [{}]}, replay: {refusals: "
     "[{}]}}}\n"
     "databases: {a: {}}\nusers: {a: {}}\n"
@@ -42,6 +42,7 @@ Config read_config(Reading& reading, const TreeNode& document) {
   read_access(reading, root, config);
   read_log(root, config);
   read_http(reading, root, config);
+  read_peers(reading, root, config);
   read_clusters(reading, root, config);
   read_defaults(root, config);
   read_databases(root, config);

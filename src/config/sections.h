@@ -23,6 +23,9 @@ void read_cluster_tls(Reading& reading, Section& cluster, ServerTls& result);
 // section, or, when it is empty, about the option that is wrong.
 void check_cluster_tls(Section& section, std::string_view key, ServerTls& result);
 
+// peers.cpp
+void read_peers(Reading& reading, Section& root, Config& config);
+
 // clusters.cpp
 void read_clusters(Reading& reading, Section& root, Config& config);
 

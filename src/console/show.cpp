@@ -204,7 +204,7 @@ void add_lists(Table& table, const Facts& facts) {
   const std::initializer_list<std::pair<const char*, std::size_t>> lists = {
       {"databases", facts.databases.size() + 1},
       {"users", facts.users.size()},
-      {"peers", 0},
+      {"peers", facts.peers.size()},
       {"pools", facts.pools.size() + 1},
       {"peer_pools", 0},
       {"free_clients", free},
@@ -262,11 +262,15 @@ Table show(Show what, const Facts& facts) {
   switch (what) {
     case Show::help:
     case Show::fds:
-    // There are no peers, and names are looked up by the system.
-    case Show::peers:
+    // Peers have no pools, and names are looked up by the system.
     case Show::peer_pools:
     case Show::dns_hosts:
     case Show::dns_zones:
+      break;
+    case Show::peers:
+      for (const PeerFacts& peer : facts.peers) {
+        table.rows.push_back({number(peer.number), peer.host, number(peer.port), "0"});
+      }
       break;
     case Show::config:
       for (const SettingFacts& setting : facts.settings) {

@@ -290,7 +290,17 @@ void BackConn::update_interest() {
 // --- What the cluster says -----------------------------------------------------------------------
 
 bool BackConn::may_be_lent() const {
-  return pool_.cluster->serves(host_, pool_.route.target) && pool_.cluster->epoch(host_) == epoch_;
+  return pool_.cluster->serves(host_, pool_.route.target) &&
+         pool_.cluster->epoch(host_) == epoch_ && leads_to_host();
+}
+
+bool BackConn::leads_to_host() const {
+  if (!socket_ || generation_ == pool_.cluster->generation(host_)) return true;
+  sockaddr_storage storage{};
+  socklen_t size = sizeof(storage);
+  if (::getpeername(socket_->fd(), reinterpret_cast<sockaddr*>(&storage), &size) != 0) return true;
+  return pool_.cluster->still_leads(host_, {reinterpret_cast<sockaddr*>(&storage), size},
+                                    generation_);
 }
 
 void BackConn::on_topology() {

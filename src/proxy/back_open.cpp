@@ -161,9 +161,7 @@ void BackConn::try_next_host() {
 }
 
 void BackConn::connect() {
-  const config::Cluster& cluster = *pool_.route.cluster;
-  const config::Coordinator& coordinator = pool_.cluster->host(host_);
-  deadline_ = deadline_after(worker_.now(), cluster.connect_timeout);
+  deadline_ = deadline_after(worker_.now(), pool_.route.cluster->connect_timeout);
   worker_.add_backend_deadline(id_, deadline_);
   opening_->login.reset();
   opening_->turn.reset();
@@ -173,13 +171,13 @@ void BackConn::connect() {
   in_.release();
   out_.release();
   broken_ = false;
+  generation_ = pool_.cluster->generation(host_);
   opening_->connector =
-      std::make_unique<net::Connector>(worker_.loop(), coordinator.host, coordinator.port,
-                                       [this](UniqueFd fd, const std::string& error) {
-                                         Worker& worker = worker_;
-                                         on_connected(std::move(fd), error);
-                                         worker.settle();
-                                       });
+      pool_.cluster->connect(host_, worker_.loop(), [this](UniqueFd fd, const std::string& error) {
+        Worker& worker = worker_;
+        on_connected(std::move(fd), error);
+        worker.settle();
+      });
 }
 
 void BackConn::on_connected(UniqueFd fd, const std::string& error) {

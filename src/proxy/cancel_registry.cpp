@@ -9,7 +9,6 @@
 namespace dwspool::proxy {
 namespace {
 
-constexpr std::size_t secret_size = 4;
 constexpr std::uint32_t pid_mask = 0x7fffffff;  // clients print it as a signed number
 
 }  // namespace

@@ -2,8 +2,7 @@
 
 #include <array>
 #include <cstdlib>
-
-#include "dwspool/wire/startup.h"
+#include <utility>
 
 #include "dwspool/login/encryption.h"
 
@@ -29,10 +28,10 @@ std::uint16_t port_of(const net::Address& server) {
 }  // namespace
 
 CancelSender::CancelSender(net::Loop& loop, const net::Address& server,
-                           std::unique_ptr<tls::Engine> tls, const wire::KeyData& key,
+                           std::unique_ptr<tls::Engine> tls, std::string packet,
                            std::function<void(bool sent, bool dealt_with)> done)
     : loop_(loop),
-      packet_(wire::write_cancel_request(key.pid, key.secret)),
+      packet_(std::move(packet)),
       engine_(std::move(tls)),
       done_(std::move(done)),
       timer_(loop, [this] { finish(); }),

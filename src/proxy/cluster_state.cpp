@@ -7,6 +7,10 @@
 
 #include "dwspool/auth/digest.h"
 
+#include "dwspool/net/resolver.h"
+
+#include "proxy/cluster_update.h"
+
 namespace dwspool::proxy {
 namespace {
 
@@ -50,42 +54,22 @@ std::string account_name(const config::Cluster& cluster, const std::string& user
   return cluster.name + '\0' + user + '\0' + hex_encode(auth::fingerprint(credential));
 }
 
-// The lock, and what follows when it is let go: the view is published, events are logged, and
-// those who should know are told.
-class ClusterState::Update {
- public:
-  explicit Update(ClusterState& state) : state_(state), lock_(state.mutex_) {}
-  Update(const Update&) = delete;
-  Update& operator=(const Update&) = delete;
-  ~Update() {
-    const bool changed = state_.publish();
-    const TimePoint next = state_.topology_.next_deadline();
-    const bool wake = next < state_.prober_wakes_;
-    if (wake) state_.prober_wakes_ = next;
-    const std::vector<cluster::Event> events = state_.topology_.take_events();
-    lock_.unlock();
-    state_.log_events(events);
-    if (changed && state_.listener_.changed) state_.listener_.changed();
-    if (wake && state_.listener_.wake) state_.listener_.wake();
-  }
-
- private:
-  ClusterState& state_;
-  std::unique_lock<std::mutex> lock_;
-};
-
 ClusterState::ClusterState(std::uint64_t number, std::shared_ptr<const config::Config> config,
                            const config::Cluster& cluster, Log& log, metrics::Registry& registry)
     : number_(number),
       whole_config_(std::move(config)),
       cluster_(cluster),
-      probed_(whole_config_->is_probed(cluster)),
+      configured_probed_(whole_config_->is_probed(cluster)),
+      probed_(configured_probed_),
       log_(log),
       registry_(registry),
       dialect_(cluster.dialect),
-      topology_(options_of(cluster, probed_)) {
+      topology_(options_of(cluster, configured_probed_)) {
   for (const config::Coordinator& coordinator : cluster.coordinators) {
     add_host(coordinator, TimePoint{});
+    const bool is_name = net::Resolver::known(coordinator.host, coordinator.port).empty();
+    const auto host = static_cast<cluster::HostId>(topology_.size() - 1);
+    if (is_name && !coordinator.is_unix()) names_.push_back({{host}});
   }
   publish();
 }
@@ -117,6 +101,7 @@ bool ClusterState::publish() {
     HostSlot& slot = *slots_[id];
     store(slot.epoch, topology_.epoch(id));
     store(slot.serves, topology_.serves(id));
+    store(slot.generation, slot.address_changes);
     for (std::size_t i = 0; i < target_count; ++i) {
       const std::size_t to_shed = topology_.to_shed(id, static_cast<Target>(i));
       slot.to_shed[i].store(static_cast<std::uint32_t>(to_shed), std::memory_order_relaxed);
@@ -205,6 +190,7 @@ void ClusterState::on_open_failed(cluster::HostId host, Target target, cluster::
                                   TimePoint now, double jitter) {
   const Update update(*this);
   topology_.on_open_failed(host, target, trouble, now, jitter);
+  if (trouble == cluster::Trouble::unreachable) note_unreachable();
 }
 
 void ClusterState::on_open_abandoned(cluster::HostId host, Target target, TimePoint /*now*/) {
@@ -232,7 +218,6 @@ bool ClusterState::take_shed(cluster::HostId host, Target target) {
 }
 
 void ClusterState::offer(const Account& account) {
-  if (!probed_) return;
   {
     const std::lock_guard lock(mutex_);
     const bool known = std::any_of(offers_.begin(), offers_.end(), [&](const Account& each) {
@@ -241,7 +226,7 @@ void ClusterState::offer(const Account& account) {
     if (known || offers_.size() >= most_offers) return;
     offers_.push_back(account);
   }
-  if (listener_.wake) listener_.wake();
+  if (probed_ && listener_.wake) listener_.wake();
 }
 
 std::vector<Account> ClusterState::offers() const {
@@ -293,6 +278,7 @@ void ClusterState::on_probe_failed(cluster::HostId host, cluster::Trouble troubl
   const Update update(*this);
   slots_[host]->last_trouble = printable(why, 200);
   topology_.on_probe_failed(host, trouble, now);
+  if (trouble == cluster::Trouble::unreachable) note_unreachable();
 }
 
 void ClusterState::on_listed(const std::vector<config::Coordinator>& listed, TimePoint now) {

@@ -95,7 +95,9 @@ bool FrontConn::follow(Need need, std::string_view& in) {
       worker_.check_password_in_background(id_, startup_->password_check());
       return true;
     case Need::cancel:
-      worker_.metrics().cancels_received.add();
+      (startup_->cancel_request().by_peer ? worker_.metrics().peer_cancels_received
+                                          : worker_.metrics().cancels_received)
+          .add();
       lingering_ = true;  // nothing more is said on this connection
       socket_.watch(true, false);
       worker_.forward_cancel(startup_->cancel_request(), id_);

@@ -40,6 +40,10 @@ void Inquiry::begin(const Account& account, Done done) {
   last_failure_.clear();
   deadline_ = deadline_after(loop_.now(), cluster_->config().connect_timeout);
   timer_.arm(deadline_);
+  if (host_ && cluster_->is_out(*host_)) {
+    sessions_[*host_]->abort();
+    leave_host();
+  }
   if (host_) {
     ask_host();
   } else {

@@ -59,11 +59,14 @@ std::string key_of(const Account& account) {
 }  // namespace
 
 Prober::Prober(Hub& hub, ClusterState& state, net::Loop& loop)
-    : hub_(hub), state_(state), loop_(loop), timer_(loop, [this] { wake(); }) {
+    : hub_(hub), state_(state), loop_(loop), names_(hub, state, loop), timer_(loop, [this] {
+        wake();
+      }) {
   timer_.arm(loop.now());
 }
 
 void Prober::wake() {
+  if (state_.take_unreachable()) names_.hurry();
   if (state_.is_probed() && !account_ && !choose_account()) return;  // an offer wakes it
   const ClusterState::Work work = state_.tick(loop_.now());
   if (state_.is_probed()) {
@@ -76,6 +79,7 @@ void Prober::wake() {
       }
     }
   }
+  leave_removed();
   discover();
   timer_.arm(state_.config().discovery.enabled ? std::min(work.next, next_lookup_) : work.next);
 }
@@ -214,8 +218,12 @@ void Prober::on_nodes(const SideSession::Answer& answer) {
     return;
   }
   state_.on_listed(listed, loop_.now());
+  leave_removed();
+}
+
+void Prober::leave_removed() {
   for (cluster::HostId host = 0; host < watches_.size(); ++host) {
-    if (state_.is_out(host)) watches_[host].session.reset();
+    if (watches_[host].session && state_.is_out(host)) watches_[host].session.reset();
   }
 }
 

@@ -12,6 +12,14 @@ constexpr Duration servers_interval = std::chrono::milliseconds{20};
 // The same of clients, when another process has taken over.
 constexpr Duration leaving_interval = std::chrono::milliseconds{200};
 
+bool has_coordinator(const config::Config& config, const std::string& cluster,
+                     const std::string& label) {
+  const config::Cluster* const entry = config.find_cluster(cluster);
+  return entry != nullptr &&
+         std::any_of(entry->coordinators.begin(), entry->coordinators.end(),
+                     [&](const config::Coordinator& each) { return each.label() == label; });
+}
+
 }  // namespace
 
 Server::Server(Hub& hub, std::vector<UniqueFd> inherited)
@@ -78,7 +86,8 @@ void Server::change_clusters(const std::shared_ptr<const config::Config>& config
   for (const config::Cluster& cluster : config->clusters) {
     const auto same = std::find_if(
         hub_.clusters.begin(), hub_.clusters.end(), [&](const std::shared_ptr<ClusterState>& old) {
-          return old->config() == cluster && old->is_probed() == config->is_probed(cluster);
+          return old->config() == cluster &&
+                 old->is_configured_probed() == config->is_probed(cluster);
         });
     if (same != hub_.clusters.end()) {
       clusters.push_back(*same);
@@ -88,8 +97,11 @@ void Server::change_clusters(const std::shared_ptr<const config::Config>& config
     look_after(clusters.back());
   }
   for (const std::shared_ptr<ClusterState>& old : hub_.clusters) {
-    if (std::find(clusters.begin(), clusters.end(), old) == clusters.end()) {
-      probers_.erase(old.get());
+    if (std::find(clusters.begin(), clusters.end(), old) != clusters.end()) continue;
+    probers_.erase(old.get());
+    for (const std::string& label : old->found_hosts()) {
+      const std::string& name = old->config().name;
+      if (!has_coordinator(*config, name, label)) hub_.metrics.forget_coordinator(name, label);
     }
   }
   hub_.clusters = std::move(clusters);
@@ -180,14 +192,10 @@ Status Server::reload(const std::shared_ptr<const config::Config>& config) {
 // Their time series end: nobody shall be alarmed about a server that is not meant to be there.
 void Server::forget_coordinators(const config::Config& before, const config::Config& after) {
   for (const config::Cluster& cluster : before.clusters) {
-    const config::Cluster* now = after.find_cluster(cluster.name);
     for (const config::Coordinator& coordinator : cluster.coordinators) {
-      const bool stays =
-          now != nullptr && std::any_of(now->coordinators.begin(), now->coordinators.end(),
-                                        [&](const config::Coordinator& other) {
-                                          return other.label() == coordinator.label();
-                                        });
-      if (!stays) hub_.metrics.forget_coordinator(cluster.name, coordinator.label());
+      const std::string label = coordinator.label();
+      if (has_coordinator(after, cluster.name, label)) continue;
+      hub_.metrics.forget_coordinator(cluster.name, label);
     }
   }
 }

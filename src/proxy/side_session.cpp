@@ -80,6 +80,8 @@ void SideSession::begin(const Account& account, std::string question, Done done)
   done_ = std::move(done);
   answer_ = Answer();
   failed_ = false;
+  // The host may be found elsewhere by now.
+  if (state_ == State::idle && generation_ != state_of_cluster_.generation(host_)) close();
   if (state_ == State::idle) {
     send_question();
     return;
@@ -114,9 +116,9 @@ void SideSession::close() {
 void SideSession::open() {
   state_ = State::connecting;
   answer_.fresh = true;
-  const config::Coordinator& host = state_of_cluster_.host(host_);
-  connector_ = std::make_unique<net::Connector>(
-      loop_, host.host, host.port,
+  generation_ = state_of_cluster_.generation(host_);
+  connector_ = state_of_cluster_.connect(
+      host_, loop_,
       [this](UniqueFd fd, const std::string& error) { on_connected(std::move(fd), error); });
 }
 

@@ -34,7 +34,8 @@ Worker::Worker(Hub& hub, std::size_t index, std::vector<std::unique_ptr<Worker>>
       wake_(loop_, [this] { run_tasks(); }),
       timer_(loop_, [this] { on_timer(); }),
       desk_(*this),
-      introductions_(hub, loop_) {
+      introductions_(hub, loop_),
+      peer_cancels_(hub, loop_, *metrics_, config_->peers) {
   next_housekeeping_ = loop_.now() + housekeeping;
   metrics_->heartbeat.set(
       std::chrono::duration_cast<std::chrono::seconds>(loop_.now().time_since_epoch()).count());
@@ -399,6 +400,7 @@ void Worker::check_drained() {
 void Worker::stop() {
   drained_ = nullptr;
   cancels_.clear();
+  peer_cancels_.stop();
   clients_.for_each([](FrontConn& client) { client.destroy(); });
   touched_.clear();
   backends_.for_each([](BackConn& backend) { backend.close(); });

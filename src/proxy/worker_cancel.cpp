@@ -1,6 +1,8 @@
 // Requests to cancel, from whom they come to whom they mean.
 #include <iterator>
 
+#include "dwspool/wire/startup.h"
+
 #include "dwspool/proxy/worker.h"
 
 namespace dwspool::proxy {
@@ -12,8 +14,13 @@ void Worker::forward_cancel(const wire::CancelRequest& request, ClientId request
   };
   const std::optional<CancelRegistry::Target> target =
       hub_.cancels.find(request.pid, request.secret);
+  if (!target && may_be_a_peers(request)) {
+    peer_cancels_.pass_on({request.pid, request.secret}, answer);
+    return;
+  }
   if (!target) {
-    hub_.log.write_limited(LogLevel::info, "cancel.unknown",
+    // Of those that peers pass on most are somebody else's.
+    hub_.log.write_limited(request.by_peer ? LogLevel::debug : LogLevel::info, "cancel.unknown",
                            "a cancel request names no session of this process");
     answer();
     return;
@@ -31,6 +38,13 @@ void Worker::forward_cancel(const wire::CancelRequest& request, ClientId request
   });
 }
 
+// Another instance may have given that key out. What a peer has passed on goes no further, so that
+// nothing can go round in circles.
+bool Worker::may_be_a_peers(const wire::CancelRequest& request) const {
+  return !request.by_peer && request.secret.size() == CancelRegistry::secret_size &&
+         peer_cancels_.has_peers();
+}
+
 void Worker::cancel_here(ClientId target, const std::function<void()>& done) const {
   if (FrontConn* client = find_client(target)) {
     client->cancel(done);
@@ -45,7 +59,7 @@ void Worker::send_cancel(BackendId backend, const net::Address& server,
   cancels_.emplace_back();
   const auto place = std::prev(cancels_.end());
   *place = std::make_unique<CancelSender>(
-      loop_, server, std::move(tls), key,
+      loop_, server, std::move(tls), wire::write_cancel_request(key.pid, key.secret),
       [this, backend, place, done = std::move(done)](bool sent, bool dealt_with) {
         const std::unique_ptr<CancelSender> finished = std::move(*place);
         cancels_.erase(place);

@@ -1,5 +1,6 @@
 // What the console asks of a worker.
 #include <algorithm>
+#include <charconv>
 #include <set>
 
 #include "dwspool/base/text.h"
@@ -130,6 +131,14 @@ void Worker::add_process_facts(console::Facts& facts) const {
   facts.max_clients = config.max_client_conn;
   facts.clients += facts.clients_logging_in;
   facts.stats = hub_.statistics.report();
+  for (const config::Peer& peer : config.peers) {
+    std::uint32_t number = 0;
+    const char* const end = peer.id.data() + peer.id.size();
+    const auto [rest, failure] = std::from_chars(peer.id.data(), end, number);
+    const bool numeric = failure == std::errc{} && rest == end;
+    const auto place = static_cast<std::uint32_t>(facts.peers.size() + 1);
+    facts.peers.push_back({numeric ? number : place, printable(peer.host), peer.port});
+  }
   std::set<std::string> named;
   for (const console::PoolFacts& pool : facts.pools) named.insert(pool.database);
   facts.databases = database_facts(config, *gates_, named);

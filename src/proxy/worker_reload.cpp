@@ -24,6 +24,7 @@ void Worker::reconfigure(std::shared_ptr<const config::Config> config, Clusters 
   config_ = std::move(config);
   clusters_ = std::move(clusters);
   introductions_.forget(clusters_);
+  peer_cancels_.reconfigure(config_->peers);
   for (auto& [key, pool] : pools_) {
     pool->current = false;
     if (!config_->may_come_in(pool->client, pool->database)) continue;

@@ -11,6 +11,7 @@ namespace {
 
 constexpr std::size_t length_size = 4;
 constexpr std::size_t max_cancel_secret = 256;  // protocol 3.2
+constexpr std::string_view peer_mark = "dwspool:passed on";
 constexpr std::uint32_t major_of(std::uint32_t version) {
   return version >> 16U;
 }
@@ -68,11 +69,13 @@ StartupPacket read_startup_packet(std::string_view& in, std::size_t limit) {
       return GssEncRequest{};
     case cancel_request_code: {
       const std::uint32_t pid = cursor.u32();
-      const std::string_view secret = cursor.rest();
+      std::string_view secret = cursor.rest();
       if (!cursor.ok() || secret.empty() || secret.size() > max_cancel_secret) {
         return BadStartup{"invalid length of cancel request"};
       }
-      return CancelRequest{pid, std::string(secret)};
+      const bool by_peer = secret.size() > peer_mark.size() && secret.ends_with(peer_mark);
+      if (by_peer) secret.remove_suffix(peer_mark.size());
+      return CancelRequest{pid, std::string(secret), by_peer};
     }
     default:
       break;
@@ -104,6 +107,12 @@ std::string write_ssl_request() {
 std::string write_cancel_request(std::uint32_t pid, std::string_view secret) {
   std::string out;
   MessageWriter(out, '\0').u32(cancel_request_code).u32(pid).bytes(secret).end();
+  return out;
+}
+
+std::string write_passed_on_cancel(std::uint32_t pid, std::string_view secret) {
+  std::string out;
+  MessageWriter(out, '\0').u32(cancel_request_code).u32(pid).bytes(secret).bytes(peer_mark).end();
   return out;
 }
 

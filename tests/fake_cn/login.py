@@ -201,6 +201,8 @@ class Login:
         cn.counts["logins" if right else "wrong passwords"] += 1
         if not right:
             raise Refused("28P01", "Invalid username/password,login denied.")
+        if not role.is_valid:
+            raise Refused("28000", "The account is not within the period of validity.")
         return role
 
 

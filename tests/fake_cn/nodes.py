@@ -1,5 +1,5 @@
-"""pgxc_node: the cluster's list of its nodes, as a view in PostgreSQL's own catalog, where
-everybody finds it whatever the search_path."""
+"""What DWS's catalog has and PostgreSQL's has not, as views in the latter, where everybody finds them
+whatever the search_path: pgxc_node, the cluster's list of its nodes, and its pg_authid."""
 
 import asyncio
 import struct
@@ -19,9 +19,20 @@ create or replace view pg_catalog.pgxc_node as
 grant select on pg_catalog.pgxc_node to public;
 """
 
+# pg_authid with the columns that dwspool could want; only administrators read it.
+ROLES_VIEW = """
+set allow_system_table_mods = on;
+select pg_advisory_lock(5001);
+create or replace view pg_catalog.fake_cn_authid as
+  select id::oid as oid, name::name as rolname, true as rolcanlogin, admin as rolsystemadmin,
+         password::text as rolpassword, valid_begin::timestamptz as rolvalidbegin,
+         valid_until::timestamptz as rolvaliduntil
+  from (values {rows}) as role(id, name, admin, password, valid_begin, valid_until);
+"""
+
 
 def quoted(text):
-    return "'" + str(text).replace("'", "''") + "'"
+    return "null" if text is None else "'" + str(text).replace("'", "''") + "'"
 
 
 async def provide(upstream, admin, database, known):
@@ -31,6 +42,17 @@ async def provide(upstream, admin, database, known):
     rows.append(("dn_6003_6004", "D", known[0][1], 40000, len(rows), False))
     values = ", ".join(f"({quoted(name)}, '{kind}', {quoted(host)}, {port}, {number}, {first})"
                        for name, kind, host, port, number, first in rows)
+    await run(upstream, admin, database, VIEW.format(rows=values))
+
+
+async def provide_roles(upstream, admin, database, roles):
+    rows = [f"({10 + number}, {quoted(role.name)}, {role.pg_user == admin}, "
+            f"{quoted(role.rolpassword)}, {quoted(role.valid_begin)}, {quoted(role.valid_until)})"
+            for number, role in enumerate(roles)]
+    await run(upstream, admin, database, ROLES_VIEW.format(rows=", ".join(rows)))
+
+
+async def run(upstream, admin, database, sql):
     reader, writer = await asyncio.open_connection(*upstream)
     try:
         body = (struct.pack("!I", 196608) + b"user\0" + admin.encode() + b"\0database\0" +
@@ -38,7 +60,7 @@ async def provide(upstream, admin, database, known):
         writer.write(struct.pack("!I", len(body) + 4) + body)
         frames = Frames(reader)
         await ready(frames)
-        writer.write(query(VIEW.format(rows=values)))
+        writer.write(query(sql))
         await ready(frames)
     finally:
         writer.close()
@@ -48,6 +70,6 @@ async def ready(frames):
     while True:
         kind, body = await frames.one()
         if kind == b"E":
-            raise RuntimeError(f"pgxc_node cannot be made: {body!r}")
+            raise RuntimeError(f"a view of the catalog cannot be made: {body!r}")
         if kind == b"Z":
             return

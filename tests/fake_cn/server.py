@@ -169,6 +169,11 @@ class FakeCn:
                 await nodes.provide(self.upstream, self.admin, database, known)
                 self._with_nodes.add(database)
 
+    async def provide_roles(self, database):
+        """pg_authid as it is now: the fake coordinator's own roles."""
+        async with self._making_nodes:
+            await nodes.provide_roles(self.upstream, self.admin, database, self.roles.values())
+
     # --- For tests -------------------------------------------------------------------------------
 
     def add_role(self, role):

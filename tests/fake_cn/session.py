@@ -275,9 +275,15 @@ class Session:
                 batch.swallow.add(("C", place))
             edits.append((statement.start, statement.end, instead))
             break
-        if any(statement.asks_nodes for statement in found):
-            await self.cn.provide_nodes(self.login.parameters["database"])
+        await self.provide_catalog(found)
         return query(sqltext.rewrite(text, edits).encode("latin-1"))
+
+    async def provide_catalog(self, found):
+        database = self.login.parameters["database"]
+        if any(statement.asks_nodes for statement in found):
+            await self.cn.provide_nodes(database)
+        if any(statement.asks_roles for statement in found):
+            await self.cn.provide_roles(database)
 
     async def on_extended(self, kind, whole, body):
         batch = self.open_batch()
@@ -288,8 +294,7 @@ class Session:
             text = sql.decode("latin-1")
             found = sqltext.statements(text)
             self.statements[name] = (found[0] if len(found) == 1 else None, text)
-            if any(statement.asks_nodes for statement in found):
-                await self.cn.provide_nodes(self.login.parameters["database"])
+            await self.provide_catalog(found)
             edits = [edit for statement in found for edit in statement.edits]
             if not edits:
                 return whole

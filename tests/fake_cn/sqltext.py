@@ -65,6 +65,7 @@ class Statement:
     rolls_back: bool = False
     copies_in: bool = False
     asks_nodes: bool = False        # reads pgxc_node
+    asks_roles: bool = False        # reads pg_authid
     session_timeout: float | None = None
 
 
@@ -127,9 +128,12 @@ def describe(found):
         "commits": verb in ("commit", "end") and second != "prepared",
         "rolls_back": verb in ("rollback", "abort") and "to" not in words[:3],
         "asks_nodes": any(token.text == "pgxc_node" for token in found),
+        "asks_roles": any(token.text == "pg_authid" for token in found),
         "makes_room": verb in MAKES_ROOM,
         "copies_in": verb == "copy" and copies_in(found),
     }
+    edits += [(token.start, token.end, "fake_cn_authid") for token in found
+              if token.text == "pg_authid" and token.kind in ("word", "name")]
     traits["touches"], traits["writes"] = needs(verb, words, found, traits["copies_in"])
     if verb in ("set", "show", "reset"):
         edits += setting_edits(found, words)

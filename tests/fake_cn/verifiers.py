@@ -5,6 +5,7 @@ held against each other, and both against the vectors in tests/data.
 """
 
 import dataclasses
+import datetime
 import hashlib
 import hmac
 
@@ -109,6 +110,8 @@ class Role:
     salt: str | None = None
     pg_user: str | None = None
     expired: bool = False         # 28P02 on every statement but the ALTER ROLE that mends it
+    valid_begin: datetime.datetime | None = None  # VALID BEGIN and UNTIL, with their time zone
+    valid_until: datetime.datetime | None = None
     login_notice: str | None = None
     keys: Keys | None = None
     md5: str | None = None
@@ -136,7 +139,15 @@ class Role:
             self.md5 = stored_md5(raw, self.name)
 
     @property
+    def is_valid(self):
+        now = datetime.datetime.now(datetime.timezone.utc)
+        return ((self.valid_begin is None or self.valid_begin <= now)
+                and (self.valid_until is None or self.valid_until >= now))
+
+    @property
     def rolpassword(self):
+        if self.kind == TRUST:
+            return None
         if self.kind == SM3:
             return self.keys.stored("sm3")
         return self.keys.stored(md5=self.md5 or "") if self.keys else self.md5

@@ -3,6 +3,7 @@ by several clients, towards PostgreSQL and the fake coordinator. Who is not righ
 or 28000 and nothing else, and no account at a coordinator has more failures than clients tried."""
 
 import concurrent.futures
+import datetime
 import hashlib
 
 import psycopg2
@@ -12,7 +13,7 @@ from dwspool_testing.programs import login_programs, run
 from dwspool_testing.proxy import wait_until
 from dwspool_testing.wire import Connection, fields
 from fake_cn import Role
-from fake_cn.verifiers import COMBINED, MD5, SHA256
+from fake_cn.verifiers import COMBINED, MD5, SHA256, TRUST
 
 PASSWORD = "right Gauss@123"
 LONG = "x" * 1024
@@ -82,7 +83,8 @@ def enter(proxy, user, password, way):
         if text == WRONG.format(user):
             return "28P01"
         assert text.startswith(("a password in clear is taken by TLS only", "the server asks for",
-                                "too many passwords of this user")), text
+                                "too many passwords of this user",
+                                "The account is not within the period")), text
         return "28000"
     try:
         with connection.cursor() as cursor:
@@ -126,14 +128,23 @@ def test_towards_postgresql(server, proxies, ca, method, source):
     wait_until(lambda: proxy.metric("dwspool_clients") == 0, what="nobody left")
 
 
+def dws_gets_in(method, source, kind):
+    if source == "auth_query" and kind == MD5:
+        return method != "scram-sha-256"
+    return source == "configured" or method == "password"
+
+
 @pytest.mark.parametrize("kind", [SHA256, COMBINED, MD5])
-@pytest.mark.parametrize("source", ["configured", "pass_through"])
+@pytest.mark.parametrize("source", SOURCES)
 @pytest.mark.parametrize("method", METHODS)
 def test_towards_dws(proxies, fake, ca, method, source, kind):
+    over = datetime.datetime(2020, 1, 1, tzinfo=datetime.timezone.utc)
     cn = fake(Role("dbadmin", PASSWORD, kind, iterations=2048, pg_user="postgres"),
-              Role("bystander", PASSWORD, kind, iterations=2048, pg_user="postgres"))
+              Role("bystander", PASSWORD, kind, iterations=2048, pg_user="postgres"),
+              Role(EXPIRED, PASSWORD, kind, iterations=2048, pg_user="postgres", valid_until=over),
+              Role("keeper_of_the_matrix", kind=TRUST, pg_user="postgres"))
     proxy = proxies(config(cn.port, method, source, ca, {"dbadmin": {"password": PASSWORD}}))
-    works = source == "configured" or method == "password"
+    works = dws_gets_in(method, source, kind)
     for way in ("tls", "unix"):
         assert enter(proxy, "dbadmin", PASSWORD, way) == ("in as postgres" if works else "28P01")
     tried = 0
@@ -145,6 +156,10 @@ def test_towards_dws(proxies, fake, ca, method, source, kind):
         assert cn.role("dbadmin").wrong <= min(tried, 3)
     assert enter(proxy, "dbadmin", "", "unix") == "28P01"
     assert enter(proxy, "nobody", PASSWORD, "tls") == "28P01"
+    for given in (PASSWORD, "wrong"):
+        for way in ("tls", "unix"):
+            assert enter(proxy, EXPIRED, given, way) in ("28P01", "28000")
+    assert cn.role(EXPIRED).wrong <= 1
     assert cn.role("dbadmin").wrong == (3 if source == "pass_through" and works else 0)
     assert (cn.role("bystander").attempts, cn.role("dbadmin").locked) == (0, False)
     if works:
@@ -204,6 +219,29 @@ def test_other_drivers(server, proxies, ca, tmp_path, source, method):
             assert result.stdout == "scram\n", result.stderr
         else:
             assert result.returncode == 2 and WRONG.format(user) in result.stderr
+
+
+@pytest.mark.parametrize("source", ["auth_query", "pass_through"])
+def test_other_drivers_towards_dws(fake, proxies, ca, tmp_path, source):
+    """None of which could log in there by itself."""
+    cn = fake(Role("dbadmin", PASSWORD, SHA256, iterations=2048, pg_user="postgres"),
+              Role("keeper_of_the_matrix", kind=TRUST, pg_user="postgres"))
+    proxy = proxies(config(cn.port, "password", source, ca, {}))
+    attempts = [("dbadmin", PASSWORD), ("dbadmin", "wrong"), ("nobody", PASSWORD)]
+    found = list(login_programs(tmp_path))
+    for command, variables in found:
+        words = [word for user, password in attempts for word in (user, password, "tls")]
+        result = run([*command, str(proxy.port), *words], **variables)
+        assert result.stdout.split() == ["in", "28P01", "28P01"], (command[0], result.stderr)
+    for user, password in attempts:
+        result = run(["psql", "-X", "-At", "-w", "-c", "select current_user",
+                      f"host=127.0.0.1 port={proxy.port} user={user} dbname=postgres "
+                      "sslmode=require"], check=False, PGPASSWORD=password)
+        if (user, password) == attempts[0]:
+            assert result.stdout == "postgres\n", result.stderr
+        else:
+            assert result.returncode == 2 and WRONG.format(user) in result.stderr
+    assert cn.role("dbadmin").wrong == (1 if source == "pass_through" else 0)
 
 
 def test_methods_and_hashes_that_do_not_fit(server, proxies, ca):

@@ -91,6 +91,80 @@ def test_before_dws_it_says_what_a_stock_client_would_meet(fake, proxies):
     assert "a stock libpq fails here" in check(proxy).stdout
 
 
+ASKING = {"user": "keeper", "password": "keeper secret", "database": "postgres"}
+
+
+def of_auth_query(done):
+    rows = json.loads(done.stdout)["checks"]
+    return [row for row in rows if row.get("purpose") == "auth_query"]
+
+
+def test_who_asks_for_auth_query(fake, proxies):
+    """At every coordinator, also where no user is configured."""
+    roles = [Role("keeper", "keeper secret", pg_user="postgres"), Role("plain", "plain secret", pg_user="app")]
+    cns = [fake(*roles), fake(*roles)]
+    proxy = proxies({
+        "auth_method": "password",
+        "clusters": {"dws": {"coordinators": [f"127.0.0.1:{cn.port}" for cn in cns], "auth_query": ASKING}},
+        "databases": {"postgres": {}},
+    })
+    done = check(proxy, "--json")
+    assert done.returncode == 0, done.stdout
+    assert [(row["user"], row["good"], row["advice"]) for row in of_auth_query(done)] == [("keeper", True, [])] * 2
+    assert "auth_query: dws 9.2.4" in check(proxy).stdout
+
+
+@pytest.mark.parametrize("change, detail, advice", [
+    ({"query": "select rolname from pg_authid where rolname = $1"}, "one column, and not two",
+     "cannot be run: correct its 'query'"),
+    ({"query": "select nothing_such($1)"}, "function nothing_such", "cannot be run: correct its 'query'"),
+    ({"database": "nowhere"}, 'database "nowhere" does not exist', "write as 'database' of auth_query"),
+])
+def test_what_to_change_about_auth_query(fake, proxies, change, detail, advice):
+    cn = fake(Role("keeper", "keeper secret", pg_user="postgres"))
+    proxy = proxies({
+        "auth_method": "password",
+        "clusters": {"dws": {"coordinators": [f"127.0.0.1:{cn.port}"], "auth_query": {**ASKING, **change}}},
+        "databases": {"postgres": {}},
+    })
+    done = check(proxy, "--json")
+    assert done.returncode == 1
+    row, = of_auth_query(done)
+    assert not row["good"] and detail in row["detail"]
+    assert advice in row["advice"][0]
+
+
+def test_who_may_not_read_what_auth_query_asks(checked, pg):
+    done = check(checked(clusters={"main": {
+        "coordinators": [f"127.0.0.1:{pg.port}"],
+        "auth_query": {"user": "app", "password": "app secret", "database": "postgres"}}}))
+    assert done.returncode == 1
+    assert "auth_query: logs in, but the look-up fails: permission denied for table pg_authid (42501)" in done.stdout
+    assert 'user "app" may not read what auth_query asks' in done.stdout
+
+
+def test_a_password_that_is_refused_is_tried_once(fake, proxies):
+    """Whoever it is for, and at however many coordinators: ten of them lock the account."""
+    keeper = Role("keeper", "keeper secret", pg_user="postgres")
+    cns = [fake(keeper), fake(keeper)]  # the account is the cluster's
+    proxy = proxies({
+        "clusters": {"dws": {"coordinators": [f"127.0.0.1:{cn.port}" for cn in cns],
+                             "probe": {"interval": 0},
+                             "auth_query": {**ASKING, "password": "not its secret"}}},
+        "databases": {"postgres": {}, "template1": {}},
+        "users": {"keeper": {"password": "not its secret"}},
+    })
+    done = check(proxy, "--json")
+    assert done.returncode == 1
+    assert keeper.wrong == 1 and not keeper.locked
+    rows = json.loads(done.stdout)["checks"]
+    assert len(rows) == 6 and not any(row["good"] for row in rows)
+    assert "28P01" in rows[0]["detail"]
+    assert "correct its password" in rows[0]["advice"][0]
+    refused = f"not tried: 127.0.0.1:{cns[0].port} has refused this password"
+    assert [row["detail"] for row in rows[1:]] == [refused] * 5
+
+
 def test_without_a_user_there_is_nothing_to_try(checked):
     done = check(checked(auth_method="trust", users={"*": {}}), "--json")
     assert done.returncode == 1

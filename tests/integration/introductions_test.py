@@ -1,6 +1,7 @@
 """Users that no configuration knows: looked up by auth_query, or let in by the cluster itself."""
 
 import concurrent.futures
+import datetime
 import hashlib
 import struct
 import time
@@ -232,6 +233,31 @@ def test_verifiers_of_gaussdb(roles, serving, fake):
     assert cn.role("dbadmin").wrong == 0
 
 
+def test_validity_of_dws_accounts(serving, fake):
+    """VALID BEGIN and VALID UNTIL, by the look-up that is the default: who is not within them is
+    refused here, and costs no attempt there."""
+    now = datetime.datetime.now(datetime.timezone.utc)
+    day = datetime.timedelta(days=1)
+    times = {"always": (None, None), "within": (now - day, now + day), "early": (now + day, None),
+             "late": (None, now - day), "both": (now + day, now - day)}
+    cn = fake(Role("keeper", "keeper secret", pg_user="postgres"),
+              *(Role(name, "Gauss@123", iterations=2048, pg_user="postgres", valid_begin=begin,
+                     valid_until=until) for name, (begin, until) in times.items()))
+    keeper = {"user": "keeper", "password": "keeper secret", "database": "postgres"}
+    proxy = serving(cn.port, {"auth_query": dict(keeper, cache_time="300ms")})
+    for name in ("always", "within"):
+        assert enter(proxy, name, "Gauss@123") == "postgres"
+        assert enter(proxy, name, "wrong") == WRONG.format(name)
+    for name in ("early", "late", "both"):
+        assert enter(proxy, name, "Gauss@123") == WRONG.format(name)
+        assert cn.role(name).attempts == 0
+    cn.role("early").valid_begin = now
+    cn.role("always").valid_until = now
+    wait_until(lambda: enter(proxy, "early", "Gauss@123") == "postgres", what="its time has come")
+    wait_until(lambda: enter(proxy, "always", "Gauss@123") == WRONG.format("always"),
+               what="its time is over")
+
+
 # --- pass_through --------------------------------------------------------------------------------
 
 @pytest.mark.parametrize("user", ["app", "other", "legacy"])
@@ -332,6 +358,8 @@ def test_password_changed_at_the_coordinator(serving, fake, kind):
     cn = fake(Role("dbadmin", "Gauss@123", kind, pg_user="postgres"))
     proxy = serving(cn.port, {"pass_through": {"cache_time": "1h"}}, defaults={"pool_size": 2})
     assert enter(proxy, "dbadmin", "Gauss@123") == "postgres"
+    # A session that is killed under a client's hands would be opened anew, with what is kept.
+    wait_until(lambda: proxy.metric("dwspool_pool_backends", state="idle") == 1, what="it is idle")
     cn.role("dbadmin").set_password("Gauss@456")
     cn.kill_sessions()
     wait_until(lambda: not cn.sessions, what="no session left")
@@ -350,6 +378,14 @@ def test_account_that_is_locked_already(serving, fake):
     cn.role("dbadmin").locked = True
     proxy = serving(cn.port, {"pass_through": {}})
     assert enter(proxy, "dbadmin", "Gauss@123") == "The account has been locked."
+
+
+def test_account_that_is_not_valid_yet(serving, fake):
+    later = datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(days=1)
+    cn = fake(Role("dbadmin", "Gauss@123", SHA256, pg_user="postgres", valid_begin=later))
+    proxy = serving(cn.port, {"pass_through": {}})
+    told = enter(proxy, "dbadmin", "Gauss@123")
+    assert told == "The account is not within the period of validity."
 
 
 def test_coordinator_is_away(serving):

@@ -91,6 +91,8 @@ class Topology {
   std::size_t size() const { return hosts_.size(); }
   // It is there again; on trial, too.
   void restore_host(HostId host, TimePoint now);
+  // It may be another server from now on: what was known of it is forgotten. Not on trial.
+  void renew_host(HostId host, TimePoint now);
   bool is_removed(HostId host) const { return hosts_[host].removed; }
 
   // --- Connections ---
@@ -113,6 +115,8 @@ class Topology {
   void on_probe_failed(HostId id, Trouble trouble, TimePoint now);
   // No probe can log in, and it is not the hosts' fault: roles cannot be known.
   void set_blind(bool blind);
+  // There is a choice between hosts, which was not expected.
+  void begin_probing(bool roles);
   // Once it is known what kind of cluster it is.
   void set_roles(bool roles);
   void set_connect_rate(std::uint32_t rate) { options_.connect_rate = rate; }

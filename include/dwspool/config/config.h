@@ -69,9 +69,11 @@ struct Coordinator {
   std::string tls_name;  // whose certificate it must have; empty: `host`
   std::uint32_t weight = 1;
   std::uint32_t priority = 0;  // Balance::priority: the lowest goes first
+  std::uint32_t ordinal = 0;   // of several that have one name; the first is 0
 
   bool is_unix() const { return host.starts_with('/'); }
-  std::string label() const;  // "host:port", for logs, metrics and the console
+  // "host:port", for logs, metrics and the console; "host:port#2" for the second of that name.
+  std::string label() const;
   friend bool operator==(const Coordinator&, const Coordinator&) = default;
 };
 
@@ -125,9 +127,10 @@ struct PassThrough {
 
 struct Cluster {
   std::string name;
-  std::vector<Coordinator> coordinators;                // not empty
-  Dialect dialect = Dialect::unknown;                   // unknown: found out at the first log-in
-  Duration connect_timeout = std::chrono::seconds{10};  // TCP connect and log-in together
+  std::vector<Coordinator> coordinators;                 // not empty
+  Dialect dialect = Dialect::unknown;                    // unknown: found out at the first log-in
+  Duration connect_timeout = std::chrono::seconds{10};   // TCP connect and log-in together
+  Duration resolve_interval = std::chrono::seconds{15};  // of names; 0: for each connection
   KeepAlive keepalive{std::chrono::seconds{4}, std::chrono::seconds{2}, 2};
   std::uint32_t max_pbkdf2_iterations = 1000000;
   ServerTls tls;
@@ -221,6 +224,16 @@ struct User {
   PoolOptions pool;
 };
 
+// Another instance of dwspool, or with a name that has several addresses several.
+struct Peer {
+  std::string id;    // its instance_id; may be empty
+  std::string host;  // name or address; a directory for a Unix socket
+  std::uint16_t port = 6432;
+
+  std::string label() const;
+  friend bool operator==(const Peer&, const Peer&) = default;
+};
+
 struct HttpEndpoint {
   std::string host;
   std::uint16_t port = 0;          // 0: none
@@ -259,6 +272,8 @@ struct Config {
   LogOptions log;
   HttpEndpoint http;
   Console console;
+  std::string instance_id;  // which of the peers this is; may be empty
+  std::vector<Peer> peers;  // the others, this one left out
   std::vector<Cluster> clusters;
   std::vector<Database> databases;
   std::vector<User> users;

@@ -141,6 +141,12 @@ struct MemoryFacts {
   std::size_t free = 0;
 };
 
+struct PeerFacts {
+  std::uint32_t number = 0;  // its id, if that is a number, or its place in the list
+  std::string host;
+  std::uint16_t port = 0;
+};
+
 struct Facts {
   std::vector<ConnectionFacts> connections;
   std::vector<PoolFacts> pools;
@@ -151,6 +157,7 @@ struct Facts {
   std::vector<ReplayFacts> replay;
   std::vector<SettingFacts> settings;
   std::vector<MemoryFacts> memory;
+  std::vector<PeerFacts> peers;
   std::string version;
   bool paused = false;
   bool suspended = false;

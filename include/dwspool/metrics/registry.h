@@ -107,6 +107,9 @@ struct WorkerBlock {
   Gauge clients;  // connected now
   Counter cancels_received;
   Counter cancels_forwarded;
+  Counter peer_cancels_sent;      // to each address of each peer
+  Counter peer_cancels_received;  // from peers
+  Counter peer_cancels_dropped;   // never sent: there were too many, or it took too long
   Counter backends_opened;
   Counter backends_closed;
   std::array<Counter, static_cast<std::size_t>(OpenFailure::count)> open_failures;

@@ -5,9 +5,11 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "dwspool/base/unique_fd.h"
 
+#include "dwspool/net/address.h"
 #include "dwspool/net/loop.h"
 
 namespace dwspool::net {
@@ -20,6 +22,8 @@ class Connector {
   // `host`: a name, an address, or the directory of a Unix socket. Destroying the connector
   // gives up; `done` is not called then. The time it may take is the caller's to bound.
   Connector(Loop& loop, const std::string& host, std::uint16_t port, Done done);
+  // To one of these, without a look-up.
+  Connector(Loop& loop, std::vector<Address> addresses, Done done);
   ~Connector();
   Connector(const Connector&) = delete;
   Connector& operator=(const Connector&) = delete;

@@ -1,6 +1,7 @@
 // An event loop and its clock. Everything made with a loop belongs to the loop's thread.
 #pragma once
 
+#include <atomic>
 #include <cstddef>
 #include <memory>
 #include <string>
@@ -35,6 +36,9 @@ class Loop {
 
   uv_loop_t* raw() { return &loop_; }
 
+  // How many look-ups of names are under way; their threads may outlive the loop.
+  const std::shared_ptr<std::atomic<std::size_t>>& lookups() const { return lookups_; }
+
   // Memory for the time of one call on this loop, for what TLS receives and sends: connections
   // that say nothing hold none.
   struct Scratch {
@@ -55,6 +59,8 @@ class Loop {
   TimePoint now_;
   bool now_is_fresh_ = false;
   std::unique_ptr<Scratch> scratch_;
+  std::shared_ptr<std::atomic<std::size_t>> lookups_ =
+      std::make_shared<std::atomic<std::size_t>>(0);
 };
 
 }  // namespace dwspool::net

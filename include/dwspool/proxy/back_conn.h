@@ -85,7 +85,8 @@ class BackConn final : public net::Socket::Handler {
   // `dealt_with`: it cannot hit anything any more.
   void on_cancel_finished(bool dealt_with);
 
-  // Whether its host serves the pool's target, and is what it was when this was opened.
+  // Whether its host serves the pool's target, and is what it was when this was opened, at the
+  // address that it had then.
   bool may_be_lent() const;
   // It must not be lent: ends it, at once or when its client lets go. May destroy *this.
   void on_topology();
@@ -133,6 +134,7 @@ class BackConn final : public net::Socket::Handler {
   void on_login_failed();
   void host_failed(const std::string& why, metrics::OpenFailure reason);
   const std::string& label() const { return label_; }
+  bool leads_to_host() const;
   void come_to_nothing(TimePoint not_before);
   void failed(const wire::ErrorReport& report);
 
@@ -165,7 +167,9 @@ class BackConn final : public net::Socket::Handler {
   TimePoint opened_at_;
   cluster::HostId host_ = 0;
   std::uint32_t epoch_ = 0;  // of the host, when this was opened
-  std::string label_;        // of the host
+  // Of the host's addresses, for which this is known to lead there.
+  mutable std::uint32_t generation_ = 0;
+  std::string label_;  // of the host
   std::shared_ptr<metrics::CoordinatorBlock> coordinator_metrics_;
   bool counted_in_cluster_ = false;
   bool paused_ = false;

@@ -16,6 +16,7 @@ namespace dwspool::proxy {
 
 class CancelRegistry {
  public:
+  static constexpr std::size_t secret_size = 4;  // of every key that is given out
   struct Target {
     std::size_t worker = 0;
     ClientId client;

@@ -1,5 +1,6 @@
-// One CancelRequest on its way to a server: connects, agrees on TLS where the backend's connection
-// has it, sends, and waits for the server to close, by which time it has passed the signal on.
+// One CancelRequest on its way to a server, or to another dwspool: connects, agrees on TLS where
+// the backend's connection has it, sends, and waits for the server to close, by which time it has
+// passed the signal on.
 #pragma once
 
 #include <cstdint>
@@ -8,8 +9,6 @@
 #include <string>
 
 #include "dwspool/base/time.h"
-
-#include "dwspool/wire/messages.h"
 
 #include "dwspool/net/address.h"
 #include "dwspool/net/connector.h"
@@ -24,8 +23,9 @@ class CancelSender final : public net::Socket::Handler {
   // `server`: where the backend's own connection goes to, since a name may have other addresses
   // by now. `done` is called once, whatever becomes of it, within a few seconds; it may destroy
   // the sender. `dealt_with`: it will not take effect any more. `tls`: null for none.
+  // `packet`: the request as wire writes it.
   CancelSender(net::Loop& loop, const net::Address& server, std::unique_ptr<tls::Engine> tls,
-               const wire::KeyData& key, std::function<void(bool sent, bool dealt_with)> done);
+               std::string packet, std::function<void(bool sent, bool dealt_with)> done);
   CancelSender(const CancelSender&) = delete;
   CancelSender& operator=(const CancelSender&) = delete;
 

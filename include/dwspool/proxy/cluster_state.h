@@ -22,6 +22,11 @@
 #include "dwspool/config/config.h"
 #include "dwspool/metrics/registry.h"
 
+#include "dwspool/net/address.h"
+#include "dwspool/net/connector.h"
+#include "dwspool/net/loop.h"
+
+#include "dwspool/cluster/names.h"
 #include "dwspool/cluster/topology.h"
 
 namespace dwspool::proxy {
@@ -78,7 +83,13 @@ class ClusterState {
   }
   // Unknown until it has been found out, unless it is configured.
   Dialect dialect() const { return dialect_.load(std::memory_order_relaxed); }
-  bool is_probed() const { return probed_; }
+  bool is_probed() const { return probed_.load(std::memory_order_relaxed); }
+  // The same, but for what its names turned out to be.
+  bool is_configured_probed() const { return configured_probed_; }
+  // Changes with the addresses that a host has, where it is known by a name.
+  std::uint32_t generation(cluster::HostId host) const {
+    return slots_[host]->generation.load(std::memory_order_acquire);
+  }
   // How many passwords of a user may be refused in an hour; 0: any number.
   std::uint32_t failure_budget() const {
     return cluster_.auth_failure_budget.value_or(dialect() == Dialect::postgres ? 0 : 3);
@@ -95,6 +106,13 @@ class ClusterState {
   void on_open_failed(cluster::HostId host, Target target, cluster::Trouble trouble, TimePoint now,
                       double jitter);
   void on_open_abandoned(cluster::HostId host, Target target, TimePoint now);
+  // Connects to the host: to the addresses that its name is known to have, so that nobody waits for
+  // a name server; only while none is known, by the name.
+  std::unique_ptr<net::Connector> connect(cluster::HostId host, net::Loop& loop,
+                                          net::Connector::Done done) const;
+  // Whether a connection to `peer` leads to the host still. `seen`: the generation for which that
+  // is known, and from now on.
+  bool still_leads(cluster::HostId host, const net::Address& peer, std::uint32_t& seen) const;
   void on_closed(cluster::HostId host, Target target, TimePoint now);
   void on_lost(cluster::HostId host, TimePoint now);
   // Whether a connection that comes back should be closed, for the hosts to become even.
@@ -102,6 +120,8 @@ class ClusterState {
   // Somebody has a name and a password on this cluster: probes may use it.
   void offer(const Account& account);
   void learn_dialect(Dialect dialect);
+  // The labels of hosts that are not in the configuration: found in pgxc_node, or behind a name.
+  std::vector<std::string> found_hosts() const;
   // Why a target is held, host by host.
   std::string trouble() const;
 
@@ -119,6 +139,12 @@ class ClusterState {
   // The coordinators as pgxc_node lists them, translated. New ones are added, those that were
   // listed before and are not any more are taken out.
   void on_listed(const std::vector<config::Coordinator>& listed, TimePoint now);
+  // The configured hosts that are names.
+  std::vector<config::Coordinator> names() const;
+  // What addresses one of them has, by its place in names(): not empty.
+  void on_resolved(std::size_t name, const std::vector<net::Address>& addresses, TimePoint now);
+  // Whether a host was out of reach since the last time.
+  bool take_unreachable() { return unreachable_.exchange(false, std::memory_order_relaxed); }
   // It was taken out.
   bool is_out(cluster::HostId host) const;
   // One that answers probes.
@@ -134,20 +160,31 @@ class ClusterState {
     std::array<std::atomic<std::uint32_t>, target_count> to_shed{};
     std::atomic<bool> wants_protocol_3_0{false};
     std::shared_ptr<metrics::CoordinatorBlock> metrics;
-    std::string last_trouble;  // under the lock, like the next one
+    std::atomic<std::uint32_t> generation{0};
+    std::string last_trouble;  // under the lock, like the next ones
     bool listed = false;
+    cluster::AddressList addresses;  // empty unless it is a name that has been resolved
+    std::uint32_t address_changes = 0;
+  };
+  // A configured host that is a name, and the hosts that it turned out to be.
+  struct Name {
+    std::vector<cluster::HostId> hosts;
   };
   class Update;
 
   void add_host(const config::Coordinator& coordinator, TimePoint now);
   std::unique_ptr<HostSlot> make_slot(const config::Coordinator& coordinator) const;
   bool publish();
+  void set_addresses(cluster::HostId host, const cluster::AddressList& addresses, TimePoint now);
+  void expect_choice();
+  void note_unreachable();
   void log_events(const std::vector<cluster::Event>& events);
 
   std::uint64_t number_;
   std::shared_ptr<const config::Config> whole_config_;  // keeps the cluster's alive
   const config::Cluster& cluster_;
-  bool probed_;
+  bool configured_probed_;
+  std::atomic<bool> probed_;
   Log& log_;
   metrics::Registry& registry_;
   Listener listener_;
@@ -159,6 +196,9 @@ class ClusterState {
   cluster::Topology topology_;
   TimePoint prober_wakes_ = never;  // by itself
   std::vector<Account> offers_;
+  std::vector<Name> names_;
+  std::atomic<bool> unreachable_{false};
+  bool wake_ = false;  // under the lock: the prober is to be woken in any case
 };
 
 using Clusters = std::vector<std::shared_ptr<ClusterState>>;

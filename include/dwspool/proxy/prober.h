@@ -13,6 +13,7 @@
 
 #include "dwspool/proxy/cluster_state.h"
 #include "dwspool/proxy/hub.h"
+#include "dwspool/proxy/name_watch.h"
 #include "dwspool/proxy/side_session.h"
 
 namespace dwspool::proxy {
@@ -38,6 +39,7 @@ class Prober {
   void begin(cluster::HostId host);
   void ask(cluster::HostId host);
   void on_answer(cluster::HostId host, const SideSession::Answer& answer);
+  void leave_removed();
   void discover();
   void on_nodes(const SideSession::Answer& answer);
   void on_no_admission(cluster::HostId host, const SideSession::Answer& answer);
@@ -45,6 +47,7 @@ class Prober {
   Hub& hub_;
   ClusterState& state_;
   net::Loop& loop_;
+  NameWatch names_;
   net::Timer timer_;
   std::vector<Watch> watches_;
   std::optional<Account> account_;

@@ -110,6 +110,7 @@ class SideSession final : public net::Socket::Handler {
   ClusterState& state_of_cluster_;
   net::Loop& loop_;
   cluster::HostId host_;
+  std::uint32_t generation_ = 0;  // of the host's addresses, when this connected
   State state_ = State::closed;
   Account account_;
   std::string question_;  // as messages; empty: to log in only

@@ -39,6 +39,7 @@
 #include "dwspool/proxy/front_conn.h"
 #include "dwspool/proxy/hub.h"
 #include "dwspool/proxy/introductions.h"
+#include "dwspool/proxy/peer_cancels.h"
 #include "dwspool/proxy/pool_context.h"
 
 namespace dwspool::proxy {
@@ -167,6 +168,7 @@ class Worker {
   bool adopt(const std::string& key, BackendTransfer& transfer);
   // To the workers that were refused a place of this pool: ask again.
   void announce_free_slot(const std::string& key, const std::vector<std::size_t>& workers);
+  bool may_be_a_peers(const wire::CancelRequest& request) const;
   void cancel_here(ClientId target, const std::function<void()>& done) const;
   void expire(TimePoint time);
   void drop_unused_pools();
@@ -224,6 +226,7 @@ class Worker {
   std::list<std::unique_ptr<CancelSender>> cancels_;
   ConsoleDesk desk_;
   Introductions introductions_;
+  PeerCancels peer_cancels_;
 };
 
 }  // namespace dwspool::proxy

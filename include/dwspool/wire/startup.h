@@ -16,7 +16,8 @@ struct SslRequest {};
 struct GssEncRequest {};
 struct CancelRequest {
   std::uint32_t pid = 0;
-  std::string secret;  // 4 bytes in protocol 3.0, up to 256 in 3.2
+  std::string secret;    // 4 bytes in protocol 3.0, up to 256 in 3.2
+  bool by_peer = false;  // another dwspool passes it on: see write_passed_on_cancel
 };
 struct StartupMessage {
   std::uint32_t version = 0;
@@ -43,6 +44,9 @@ StartupPacket read_startup_packet(std::string_view& in, std::size_t limit);
 std::string write_startup_message(const StartupMessage& message);
 std::string write_ssl_request();
 std::string write_cancel_request(std::uint32_t pid, std::string_view secret);
+// The same with a mark behind the secret, by which another dwspool knows that it came from one. It
+// proves nothing, and need not: it only keeps the request from being passed on once more.
+std::string write_passed_on_cancel(std::uint32_t pid, std::string_view secret);
 
 // The `options` start-up parameter: command-line switches, split at white space, a backslash
 // takes the next character literally. Understands -c name=value, -cname=value and --name=value,

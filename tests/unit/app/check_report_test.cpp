@@ -60,6 +60,29 @@ TEST_CASE("advice: what a server's limits say against the pool") {
   CHECK(advice_for(late, pool(10, 0s))[0].starts_with("its clock is 90.0 s behind"));
 }
 
+TEST_CASE("advice: what keeps auth_query from working") {
+  config::Cluster cluster;
+  cluster.name = "main";
+  cluster.auth_query.user = "keeper";
+  ProbeResult probe = server({});
+  CHECK(advice_for_auth_query(probe, cluster).empty());
+  const auto advised = [&](const std::string& sqlstate, const std::string& lookup_problem) {
+    probe.sqlstate = sqlstate;
+    probe.lookup_problem = lookup_problem;
+    const std::vector<std::string> advice = advice_for_auth_query(probe, cluster);
+    REQUIRE(advice.size() == 1);
+    return advice.front();
+  };
+  CHECK(advised("42501", "denied").starts_with("user \"keeper\" may not read"));
+  CHECK(advised("42883", "no such function").find("correct its 'query'") != std::string::npos);
+  CHECK(advised("", "one column").find("correct its 'query'") != std::string::npos);
+  CHECK(advised("3D000", "").find("'database' of auth_query") != std::string::npos);
+  probe.refused = true;
+  CHECK(advised("28P01", "").find("correct its password") != std::string::npos);
+  probe.reachable = false;
+  CHECK(advice_for_auth_query(probe, cluster).empty());
+}
+
 TEST_CASE("what a stock client cannot do is said of GaussDB's own method only") {
   CHECK(stock_client_problem("gaussdb-sha256").find("SASL") != std::string::npos);
   CHECK(stock_client_problem("scram-sha-256").empty());

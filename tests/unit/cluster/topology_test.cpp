@@ -422,6 +422,51 @@ TEST_CASE("a host that is taken out gets nothing new") {
   CHECK(play.serves(1, Target::any));
 }
 
+TEST_CASE("another server behind the same host: nothing that was known of the former counts") {
+  Play play(with_roles(), 2);
+  play.run(milliseconds(50));
+  REQUIRE(play.topology.role(0) == Role::primary);
+  play.topology.renew_host(0, play.now);
+  CHECK(play.topology.role(0) == Role::unknown);
+  CHECK(play.holds(Target::read_write));
+  CHECK(play.serves(0, Target::any));  // it was configured, and is not on trial
+  play.servers[0].in_recovery = true;
+  play.servers[1].in_recovery = false;
+  play.servers[1].timeline = 2;
+  play.run(milliseconds(200));
+  CHECK(play.topology.role(1) == Role::primary);
+  CHECK(play.topology.role(0) == Role::standby);
+  // Neither does that it was down, or that attempts are held back.
+  play.servers[0].reachable = false;
+  fail(play.topology, 0, play.now);
+  play.run(seconds(10));
+  CHECK(play.topology.is_up(0) == false);
+  play.topology.renew_host(0, play.now);
+  CHECK_FALSE(play.topology.is_up(0));
+  CHECK_FALSE(play.topology.is_held_back(0, play.now));
+}
+
+TEST_CASE("a host that was taken out and is another one now serves at once") {
+  Play play(Options{}, 2);
+  play.topology.remove_host(1);
+  CHECK(play.topology.serves(1) == 0);
+  play.topology.renew_host(1, play.now);
+  CHECK(play.topology.serves(1) == all_targets);
+}
+
+TEST_CASE("hosts may turn out to be several, and are looked after from then on") {
+  Play play(Options{}, 1);
+  play.run(milliseconds(50));
+  CHECK(play.probes == 0);
+  play.topology.add_host(1, 1, play.now);
+  play.servers.emplace_back();
+  play.topology.begin_probing(false);
+  play.servers[1].reachable = false;
+  play.run(seconds(3));
+  CHECK(play.probes > 2);
+  CHECK(play.choose(Target::any) == Hosts{0});
+}
+
 TEST_CASE("a host that was only heard of serves nobody before it has answered") {
   Play play(equals(), 1);
   play.run(milliseconds(50));

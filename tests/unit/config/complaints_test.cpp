@@ -273,6 +273,8 @@ TEST_CASE("clusters") {
        "1: clusters.main.coordinators[0]: a coordinator has one host, and a port from 1 to 65535"},
       {with_cluster("{coordinators: [cn1], dialect: oracle}"),
        "1: clusters.main.dialect: expected auto, dws or postgres, found 'oracle'"},
+      {with_cluster("{coordinators: [cn1], resolve_interval: 100ms}"),
+       "1: clusters.main.resolve_interval: expected a duration from 1s to 1d, or 0, found '100ms'"},
       {with_cluster("{coordinators: [cn1], connect_timeout: 2h}"),
        "1: clusters.main.connect_timeout: expected a duration from 1ms to 1h, found '2h'"},
       {with_cluster("{coordinators: [cn1], max_pbkdf2_iterations: 1}"),

@@ -28,6 +28,7 @@ TEST_CASE("introductions: who asks, and what") {
   CHECK(query.cache_time == 60s);
   CHECK(query.query.find("pg_catalog.pg_authid") != std::string::npos);
   CHECK(query.query.find("rolvaliduntil") != std::string::npos);
+  CHECK(query.query.find("rolvalidbegin") != std::string::npos);
   const Config own = loaded(
       set_up("auth_query: {user: u, database: d, query: \"select * from f($1)\", cache_time: 0}"));
   CHECK(own.clusters.front().auth_query.query == "select * from f($1)");

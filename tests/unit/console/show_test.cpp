@@ -118,6 +118,17 @@ TEST_CASE("averages: per second, and per query where it is a time") {
   CHECK(averages_of(now, before, 60000000) == Stats{});
 }
 
+TEST_CASE("the other instances") {
+  Facts facts;
+  CHECK(show(Show::peers, facts).rows.empty());
+  facts.peers = {{7, "dwspool-b", 6432}, {2, "::1", 6433}};
+  const Table table = show(Show::peers, facts);
+  REQUIRE(table.rows.size() == 2);
+  CHECK(cell(table, 0, "peer_id") == "7");
+  CHECK(cell(table, 1, "host") == "::1");
+  CHECK(cell(table, 1, "port") == "6433");
+}
+
 TEST_CASE("the state of the whole") {
   Facts facts;
   CHECK(cell(show(Show::state, facts), 0, "value") == "yes");

@@ -226,6 +226,22 @@ TEST_CASE("start-up: cancel keys of 4 to 256 bytes survive the way there and bac
   CHECK(read(in) == "bad: invalid length of cancel request");
 }
 
+TEST_CASE("start-up: a cancel request that a peer passes on is known by its mark") {
+  const auto read_cancel = [](const std::string& packet) {
+    std::string_view in = packet;
+    return std::get<CancelRequest>(read_startup_packet(in, max_startup_length));
+  };
+  const CancelRequest passed = read_cancel(write_passed_on_cancel(7, "abcd"));
+  CHECK(passed.pid == 7);
+  CHECK(passed.secret == "abcd");
+  CHECK(passed.by_peer);
+  CHECK_FALSE(read_cancel(write_cancel_request(7, "abcd")).by_peer);
+  // Whatever the secret is, what is left of it is never nothing, and one mark is taken off at most.
+  const std::string mark = write_passed_on_cancel(7, "").substr(12);
+  CHECK_FALSE(read_cancel(write_cancel_request(7, mark)).by_peer);
+  CHECK(read_cancel(write_passed_on_cancel(7, "abcd" + mark)).secret == "abcd" + mark);
+}
+
 TEST_CASE("start-up: the exact bytes of what dwspool writes") {
   CHECK(write_cancel_request(7, "\x01\x02\x03\x04") ==
         "\0\0\0\x10\x04\xd2\x16\x2e\0\0\0\x07\x01\x02\x03\x04"s);
