@@ -152,7 +152,7 @@ void ConsoleClient::give_up() {
   fail("no answer in time");
 }
 
-ConsoleClient::State ConsoleClient::fail(std::string why) {
+ConsoleClient::State ConsoleClient::fail(std::string_view why) {
   problem_ = printable(trim(why), longest_problem);
   connection_.reset();
   connected_ = false;

@@ -3,8 +3,10 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -50,7 +52,7 @@ class ConsoleClient {
     void operator()(pg_conn* connection) const;
   };
 
-  State fail(std::string why);
+  State fail(std::string_view why);
   State connect_on();
   State ask();
   State hear();

@@ -54,7 +54,10 @@ void add_process_facts(console::Facts& facts, const Hub& hub, const config::Conf
                            user.pool.mode ? std::string(to_string(*user.pool.mode)) : ""});
   }
   for (const auto& [key, blocks] : hub.metrics.coordinators()) {
-    console::CoordinatorFacts row{key.cluster, key.label, "unknown"};
+    console::CoordinatorFacts row;
+    row.cluster = key.cluster;
+    row.coordinator = key.label;
+    row.state = "unknown";
     bool up = false;
     for (const auto& block : blocks) {
       if (!block) continue;

@@ -75,7 +75,7 @@ std::string StatusReport::make() {
   console::Facts facts;
   {
     std::unique_lock lock(gathering->mutex);
-    gathering->changed.wait_for(lock, patience, [&] { return gathering->missing == 0; });
+    gathering->changed.wait_for(lock, patience_, [&] { return gathering->missing == 0; });
     for (std::size_t i = 0; i < workers_.size(); ++i) {
       if (!gathering->answered[i]) situation.silent.push_back(i);
     }

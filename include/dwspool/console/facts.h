@@ -116,7 +116,7 @@ struct CoordinatorFacts {
   std::uint64_t opened = 0;
   std::uint64_t failures = 0;
   std::string_view role = "unknown";  // primary, standby, unknown
-  std::string_view serving = "";      // yes, no; empty where nobody probes it
+  std::string_view serving;           // yes, no; empty where nobody probes it
 };
 
 // Sessions of a pool that are bound to their backends for this reason.

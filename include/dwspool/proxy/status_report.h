@@ -18,8 +18,9 @@ class Worker;
 
 class StatusReport {
  public:
-  StatusReport(const Hub& hub, const std::vector<std::unique_ptr<Worker>>& workers)
-      : hub_(hub), workers_(workers), asked_(workers.size()) {}
+  StatusReport(const Hub& hub, const std::vector<std::unique_ptr<Worker>>& workers,
+               Duration patience = std::chrono::seconds{1})
+      : hub_(hub), workers_(workers), patience_(patience), asked_(workers.size()) {}
 
   // See console/status.h. From any thread but a worker's; the workers live as long. However many
   // ask, the workers are bothered every `shelf_life` at most, and one asker at most waits for them:
@@ -29,12 +30,12 @@ class StatusReport {
 
  private:
   static constexpr Duration shelf_life = std::chrono::milliseconds{500};
-  static constexpr Duration patience = std::chrono::seconds{1};
 
   std::string make();
 
   const Hub& hub_;
   const std::vector<std::unique_ptr<Worker>>& workers_;
+  const Duration patience_;
   std::mutex mutex_;
   std::condition_variable made_;
   bool busy_ = false;
