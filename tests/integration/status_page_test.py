@@ -14,8 +14,8 @@ import pytest
 from dwspool_testing.browser import Browser
 from dwspool_testing.proxy import is_sanitized, wait_until
 
-SCRIPT = "<script>document.title='owned'</script>"
-IMAGE = "<img src=x onerror=\"document.title='owned'\">"
+SCRIPT = "<script>window.owned = 'script'</script>"
+IMAGE = "<img src=x onerror=\"window.owned = 'image'\">"
 
 
 def status(proxy):
@@ -146,6 +146,7 @@ def test_a_browser_shows_the_numbers(trusting, names):
             assert [line[:2] for line in pools if line[0] == IMAGE] == [[IMAGE, IMAGE]]
             assert browser.evaluate("document.querySelectorAll('img').length") == 0
             assert browser.evaluate("document.querySelectorAll('script').length") == 1
+            assert browser.evaluate("window.owned") is None
             assert browser.evaluate("document.title") == "(1) dwspool"
 
             # Nothing has been loaded from anywhere else.
@@ -188,10 +189,10 @@ def test_the_browser_would_not_run_it_either(trusting):
         with Browser(f"http://127.0.0.1:{server.server_port}/") as browser:
             browser.wait_for("document.body?.dataset.fresh >= 1")
             assert browser.evaluate("document.querySelectorAll('img').length") == 1
-            assert browser.evaluate("document.title") == "dwspool"
             wait_until(lambda: (browser.evaluate("1"),
                                 sum("Content Security Policy" in text for text in browser.complaints)
                                 >= 2)[1], what="the browser's complaints")
+            assert browser.evaluate("window.owned") is None
     finally:
         server.shutdown()
         server.server_close()
