@@ -72,6 +72,7 @@ class Machine:
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
+        subprocess.run(apart(f"find {CGROUP} -depth -type d -exec rmdir {{}} +"), check=False)
 
 
 @pytest.fixture(scope="module")
