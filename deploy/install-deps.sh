@@ -12,7 +12,7 @@ test="clang-14 clang-format-14 clang-tidy-14 libclang-rt-14-dev doctest-dev git 
   python3-psycopg2 python3-psycopg python3-asyncpg python3-sqlalchemy python3-django pgbouncer
   libpostgresql-jdbc-java prometheus prometheus-pgbouncer-exporter systemd dpkg-dev lintian man-db
   debootstrap
-  bsdextrautils docker-compose python3-kubernetes"
+  bsdextrautils docker-compose python3-kubernetes chromium"
 bench="postgresql-15 postgresql-client-15 python3 python3-psycopg2 pgbouncer haproxy linux-perf
   procps"
 

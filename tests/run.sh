@@ -68,7 +68,8 @@ cmake --build --preset tsan -j "$jobs"
 build/tsan/tests/dwspool_unit_tests --minimal \
   --test-case-exclude="other threads may look at the environment meanwhile"
 DWSPOOL_BINARY=$PWD/build/tsan/dwspool /usr/bin/python3 -m pytest -q -p no:cacheprovider \
-  tests/integration/limits_test.py tests/integration/cancel_test.py
+  tests/integration/limits_test.py tests/integration/cancel_test.py \
+  tests/integration/status_page_test.py
 
 step "Fuzzers, each for a moment"
 tests/fuzz/run.sh --seconds 15

@@ -20,6 +20,8 @@
 
 #include "dwspool/base/unique_fd.h"
 
+#include "admin/status_page.h"
+
 namespace dwspool::admin {
 namespace {
 
@@ -27,11 +29,15 @@ using Clock = std::chrono::steady_clock;
 
 constexpr const char* plain_text = "text/plain; charset=utf-8";
 constexpr const char* exposition_text = "text/plain; version=0.0.4; charset=utf-8";
+constexpr const char* json_text = "application/json";
+constexpr const char* html_text = "text/html; charset=utf-8";
 
 struct Reply {
   int status;
   std::string body;
   const char* content_type = plain_text;
+  // Nothing but the page may run anything, load anything, or be put into a frame.
+  std::string policy = "default-src 'none'; frame-ancestors 'none'";
 };
 
 // Signals are for the threads that wait for them. What is started while this lives blocks all.
@@ -124,19 +130,21 @@ bool write_all(mg_connection* connection, std::string_view bytes, Clock::time_po
 
 void send(mg_connection* connection, const Reply& reply, bool with_body,
           Clock::time_point deadline) {
-  std::array<char, 512> head{};
-  const int size = std::snprintf(head.data(), head.size(),
-                                 "HTTP/1.1 %d %s\r\n"
-                                 "Content-Type: %s\r\n"
-                                 "Content-Length: %zu\r\n"
-                                 "%s"
-                                 "Cache-Control: no-store\r\n"
-                                 "X-Content-Type-Options: nosniff\r\n"
-                                 "Connection: close\r\n"
-                                 "\r\n",
-                                 reply.status, mg_get_response_code_text(connection, reply.status),
-                                 reply.content_type, reply.body.size(),
-                                 reply.status == 405 ? "Allow: GET, HEAD\r\n" : "");
+  std::array<char, 1024> head{};
+  const int size = std::snprintf(
+      head.data(), head.size(),
+      "HTTP/1.1 %d %s\r\n"
+      "Content-Type: %s\r\n"
+      "Content-Length: %zu\r\n"
+      "%s"
+      "Cache-Control: no-store\r\n"
+      "X-Content-Type-Options: nosniff\r\n"
+      "Referrer-Policy: no-referrer\r\n"
+      "Content-Security-Policy: %s\r\n"
+      "Connection: close\r\n"
+      "\r\n",
+      reply.status, mg_get_response_code_text(connection, reply.status), reply.content_type,
+      reply.body.size(), reply.status == 405 ? "Allow: GET, HEAD\r\n" : "", reply.policy.c_str());
   const std::string_view bytes(head.data(), static_cast<std::size_t>(size));
   if (write_all(connection, bytes, deadline) && with_body) {
     write_all(connection, reply.body, deadline);
@@ -242,9 +250,16 @@ Reply HttpServer::Impl::answer(std::string_view method, std::string_view path) c
   try {
     const bool metrics = path == "/metrics";
     const bool health = path == "/healthz";
-    if (!metrics && !health && path != "/readyz") return {404, "not found\n"};
+    const bool page = path == "/" && sources.status;
+    const bool status = path == "/status.json" && sources.status;
+    if (!metrics && !health && !page && !status && path != "/readyz") return {404, "not found\n"};
     if (method != "GET" && method != "HEAD") return {405, "only GET and HEAD\n"};
     if (metrics) return {200, sources.metrics(), exposition_text};
+    if (status) return {200, sources.status(), json_text};
+    if (page) {
+      StatusPage made = make_status_page();
+      return {200, std::move(made.html), html_text, std::move(made.policy)};
+    }
     return verdict(health ? sources.health() : sources.readiness());
   } catch (...) {
     return {500, "internal error\n"};

@@ -1,5 +1,7 @@
 // dwspool: nothing clever.
 #include <cstdio>
+#include <string>
+#include <utility>
 #include <variant>
 #include <vector>
 
@@ -9,6 +11,7 @@
 #include "app/options.h"
 #include "app/serve.h"
 #include "app/token.h"
+#include "app/top.h"
 
 namespace {
 
@@ -27,6 +30,27 @@ const dwspool::config::Config* load(const std::string& file, dwspool::config::Lo
   return std::get_if<dwspool::config::Config>(&result);
 }
 
+int top(const dwspool::app::TopCommand& command) {
+  using namespace dwspool;
+  app::ConnectionParameters parameters;
+  std::string problem;
+  if (command.config_file.empty()) {
+    if (app::read_conninfo(command.conninfo, parameters, problem)) {
+      return app::top(command, std::move(parameters));
+    }
+    std::fprintf(stderr, "dwspool top: %s\n", problem.c_str());
+    return exit_usage;
+  }
+  config::LoadResult result;
+  const config::Config* const config = load(command.config_file, result);
+  if (config == nullptr) return exit_bad_config;
+  if (app::console_of(*config, parameters, problem)) {
+    return app::top(command, std::move(parameters));
+  }
+  std::fprintf(stderr, "dwspool top: %s\n", problem.c_str());
+  return 1;
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -41,6 +65,7 @@ int main(int argc, char** argv) {
     return exit_usage;
   }
   if (const auto* token = std::get_if<app::TokenCommand>(&command)) return app::token(*token);
+  if (const auto* command_top = std::get_if<app::TopCommand>(&command)) return top(*command_top);
   config::LoadResult result;
   if (const auto* test = std::get_if<app::TestConfigCommand>(&command)) {
     if (load(test->config_file, result) == nullptr) return exit_bad_config;

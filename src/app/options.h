@@ -1,6 +1,7 @@
 // The command line.
 #pragma once
 
+#include <chrono>
 #include <string>
 #include <variant>
 
@@ -22,14 +23,21 @@ struct TokenCommand {
   bool dws = false;    // print: for DWS
   std::string conninfo;
 };
+struct TopCommand {
+  std::string config_file;  // one of these two
+  std::string conninfo;
+  bool once = false;
+  bool batch = false;
+  std::chrono::milliseconds interval{1000};
+};
 struct PrintCommand {
   std::string text;
 };
 struct BadUsage {
   std::string message;
 };
-using Command =
-    std::variant<RunCommand, TestConfigCommand, CheckCommand, TokenCommand, PrintCommand, BadUsage>;
+using Command = std::variant<RunCommand, TestConfigCommand, CheckCommand, TokenCommand, TopCommand,
+                             PrintCommand, BadUsage>;
 
 Command parse_command_line(int argc, char** argv);
 

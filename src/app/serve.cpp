@@ -20,6 +20,7 @@
 #include "dwspool/admin/http_server.h"
 #include "dwspool/proxy/database_facts.h"
 #include "dwspool/proxy/server.h"
+#include "dwspool/proxy/status_report.h"
 
 #include "app/handover.h"
 #include "app/inherited.h"
@@ -112,7 +113,8 @@ void add_pgbouncer_facts(metrics::ProcessFacts& facts, const proxy::Hub& hub) {
   }
 }
 
-std::unique_ptr<admin::HttpServer> start_http(proxy::Hub& hub, double start_time) {
+std::unique_ptr<admin::HttpServer> start_http(proxy::Hub& hub, proxy::StatusReport& status,
+                                              double start_time) {
   const config::HttpEndpoint endpoint = hub.config()->http;
   if (endpoint.host.empty()) return nullptr;
   admin::HttpSources sources;
@@ -134,6 +136,7 @@ std::unique_ptr<admin::HttpServer> start_http(proxy::Hub& hub, double start_time
   };
   sources.health = [&hub] { return health_of(hub.metrics); };
   sources.readiness = [&hub] { return readiness_of(hub); };
+  sources.status = [&status] { return status.json(); };
   return std::make_unique<admin::HttpServer>(admin::HttpOptions{endpoint.host, endpoint.port},
                                              std::move(sources));
 }
@@ -143,7 +146,8 @@ void announce(const proxy::Hub& hub, const proxy::Server& server, const admin::H
     hub.log.write(LogLevel::info, "listener.open", "listening", {{"address", address.text()}});
   }
   if (http != nullptr) {
-    hub.log.write(LogLevel::info, "http.open", "serving /metrics, /healthz and /readyz",
+    hub.log.write(LogLevel::info, "http.open",
+                  "serving /metrics, /healthz, /readyz and the status page",
                   {{"host", hub.config()->http.host}, {"port", std::int64_t{http->port()}}});
   }
   hub.log.write(LogLevel::info, "process.started", "dwspool is ready",
@@ -169,13 +173,14 @@ int serve(config::Config config) {
     metrics::Registry registry;
     proxy::Hub hub(std::make_shared<const config::Config>(std::move(config)), *log, registry,
                    auth::random_bytes(mock_secret_size));
+    hub.version = version;
     raise_file_limit(*hub.config(), *log);
     proxy::Server server(hub, std::move(inherited.listeners));
-    std::unique_ptr<admin::HttpServer> http = start_http(hub, start_time);
+    proxy::StatusReport status(hub, server.workers());
+    std::unique_ptr<admin::HttpServer> http = start_http(hub, status, start_time);
     hub.reloads.last_good_at = static_cast<std::int64_t>(start_time);
     Reloader reloader(hub, server);
     hub.control.reload = [&reloader](Reloader::Done done) { reloader.reload(std::move(done)); };
-    hub.version = version;
 
     Handover handover(
         hub, server,
@@ -189,7 +194,7 @@ int serve(config::Config config) {
          .restore =
              [&] {
                try {
-                 http = start_http(hub, start_time);
+                 http = start_http(hub, status, start_time);
                } catch (const std::exception& error) {
                  log->write(LogLevel::error, "http.failed", error.what());
                }

@@ -41,6 +41,12 @@ std::string hex_encode(std::string_view bytes) {
   return text;
 }
 
+std::string hex_number(std::uint64_t number) {
+  std::string text(16, '0');
+  for (std::size_t i = text.size(); i-- > 0; number >>= 4U) text[i] = hex_digits[number & 15U];
+  return text;
+}
+
 bool hex_decode(std::string_view text, std::string& bytes) {
   bytes.clear();
   if (text.size() % 2 != 0) return false;

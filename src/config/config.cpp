@@ -37,6 +37,7 @@ void apply(const PoolOptions& options, PoolSettings& settings) {
   settings.replay = options.replay.value_or(settings.replay);
   settings.replay_deadline = options.replay_deadline.value_or(settings.replay_deadline);
   settings.replay_attempts = options.replay_attempts.value_or(settings.replay_attempts);
+  settings.slow_statement = options.slow_statement.value_or(settings.slow_statement);
 }
 
 }  // namespace
@@ -99,6 +100,7 @@ bool Config::is_probed(const Cluster& cluster) const {
 
 PoolSettings Config::pool_settings(const Database& database, const User* user) const {
   PoolSettings settings;
+  settings.slow_statement = slow_statement;
   apply(defaults, settings);
   apply(database.pool, settings);
   if (user != nullptr) apply(user->pool, settings);

@@ -67,6 +67,7 @@ Database read_database(Section& section, std::string name, const Config& config)
   read_limit(section, "max_connections", database.max_connections);
   read_limit(section, "max_clients", database.max_clients);
   read_pool_options(section, database.pool);
+  read_slow_statement(section, database.pool.slow_statement);
   section.refuse_unknown();
   if (!section.clean()) return database;
   const Cluster* const cluster = config.find_cluster(database.cluster);

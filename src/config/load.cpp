@@ -23,6 +23,12 @@ constexpr std::array log_formats = {
     Choice<LogFormat>{"json", LogFormat::json},
 };
 
+constexpr std::array connection_logs = {
+    Choice<LogConnections>{"none", LogConnections::none},
+    Choice<LogConnections>{"sampled", LogConnections::sampled},
+    Choice<LogConnections>{"all", LogConnections::all},
+};
+
 // A file with one entry in everything that takes entries: reading it asks for every key.
 constexpr std::string_view one_of_each =
     "listen: [{}]\naccess: [{}]\nhttp: {}\npeers: [{}]\n"
@@ -62,6 +68,8 @@ void read_log(Section& root, Config& config) {
   Section section = root.section("log");
   section.choice("level", log_levels, config.log.level);
   section.choice("format", log_formats, config.log.format);
+  section.choice("connections", connection_logs, config.log_connections);
+  read_slow_statement(section, config.slow_statement);
   if (const auto file = section.text("file", "the name of a file"); file && !file->empty()) {
     config.log.file = resolve_path(*file, config.file);
   }

@@ -66,6 +66,13 @@ void read_log(Section& root, Config& config);
 // Shared by clusters.cpp, databases.cpp and users.cpp: a number of connections, or 0 for any.
 void read_limit(Section& section, std::string_view key, std::uint32_t& limit);
 
+// Shared by load.cpp, databases.cpp and users.cpp.
+template <class Target>
+void read_slow_statement(Section& section, Target& slow_statement) {
+  section.duration("slow_statement", {std::chrono::milliseconds{1}, std::chrono::hours{24}, true},
+                   slow_statement);
+}
+
 // Shared by listen.cpp and clusters.cpp: `tcp_keepalive` of a section.
 void read_keepalive(Section& section, KeepAlive& keepalive);
 

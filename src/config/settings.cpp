@@ -24,6 +24,7 @@ constexpr auto changeable_keys = std::to_array<Key>({
     {"client_login_timeout", "", "", "client_login_timeout", Kind::seconds},
     {"default_pool_size", "pool_size", "defaults", "pool_size"},
     {"defer_begin", "", "defaults", "defer_begin"},
+    {"log_connections", "log.connections", "log", "connections"},
     {"log_level", "log.level", "log", "level"},
     {"max_client_conn", "", "", "max_client_conn"},
     {"max_prepared_statements", "", "defaults", "max_prepared_statements"},
@@ -36,6 +37,7 @@ constexpr auto changeable_keys = std::to_array<Key>({
     {"server_idle_timeout", "", "defaults", "server_idle_timeout", Kind::seconds},
     {"server_lifetime", "", "defaults", "server_lifetime", Kind::seconds},
     {"shutdown_timeout", "", "", "shutdown_timeout", Kind::seconds},
+    {"slow_statement", "log.slow_statement", "log", "slow_statement", Kind::seconds},
 });
 
 std::string seconds(Duration duration) {
@@ -62,12 +64,25 @@ std::string listen_addresses(const Config& config) {
   return joined(hosts);
 }
 
+std::string_view to_string(LogConnections which) {
+  switch (which) {
+    case LogConnections::none:
+      return "none";
+    case LogConnections::sampled:
+      return "sampled";
+    case LogConnections::all:
+      return "all";
+  }
+  return "?";
+}
+
 // The value of one of the keys that can change.
 std::string value_of(const Config& config, std::string_view name) {
   const PoolSettings pool = config.pool_settings(Database{}, nullptr);
   if (name == "client_login_timeout") return seconds(config.client_login_timeout);
   if (name == "default_pool_size") return std::to_string(pool.size);
   if (name == "defer_begin") return pool.defer_begin ? "true" : "false";
+  if (name == "log_connections") return std::string(to_string(config.log_connections));
   if (name == "log_level") return std::string(to_string(config.log.level));
   if (name == "max_client_conn") return std::to_string(config.max_client_conn);
   if (name == "max_prepared_statements") return std::to_string(pool.max_prepared_statements);
@@ -80,6 +95,7 @@ std::string value_of(const Config& config, std::string_view name) {
   if (name == "server_idle_timeout") return seconds(pool.server_idle_timeout);
   if (name == "server_lifetime") return seconds(pool.server_lifetime);
   if (name == "shutdown_timeout") return seconds(config.shutdown_timeout);
+  if (name == "slow_statement") return seconds(config.slow_statement);
   return {};
 }
 

@@ -98,6 +98,7 @@ User read_user(Section& section, std::string name, const Config& config) {
   read_limit(section, "max_connections", user.max_connections);
   read_limit(section, "max_clients", user.max_clients);
   read_pool_options(section, user.pool);
+  read_slow_statement(section, user.pool.slow_statement);
   section.refuse_unknown();
   if (!section.clean()) return user;
   if (!config.has_access_rules || user.auth) {

@@ -169,7 +169,9 @@ constexpr auto coordinators_columns = std::to_array<Column>({{"cluster", text},
                                                              {"state", text},
                                                              {"connections", int8},
                                                              {"opened", int8},
-                                                             {"failures", int8}});
+                                                             {"failures", int8},
+                                                             {"role", text},
+                                                             {"serving", text}});
 constexpr auto pins_columns = std::to_array<Column>({{"id", int4},
                                                      {"database", text},
                                                      {"user", text},

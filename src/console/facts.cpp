@@ -52,6 +52,16 @@ void Facts::merge(Facts&& other) {
     same->backends_outdated += pool.backends_outdated;
     same->longest_wait_us = std::max(same->longest_wait_us, pool.longest_wait_us);
   }
+  for (PinFacts& pin : other.pins) {
+    const auto same = std::find_if(pins.begin(), pins.end(), [&](const PinFacts& mine) {
+      return mine.database == pin.database && mine.user == pin.user && mine.reason == pin.reason;
+    });
+    if (same == pins.end()) {
+      pins.push_back(std::move(pin));
+    } else {
+      same->sessions += pin.sessions;
+    }
+  }
   for (MemoryFacts& memory_of : other.memory) {
     const auto same = std::find_if(memory.begin(), memory.end(), [&](const MemoryFacts& mine) {
       return mine.name == memory_of.name;

@@ -345,7 +345,8 @@ Table show(Show what, const Facts& facts) {
       for (const CoordinatorFacts& facts_of : facts.coordinators) {
         table.rows.push_back({facts_of.cluster, facts_of.coordinator, std::string(facts_of.state),
                               number(facts_of.connections), number(facts_of.opened),
-                              number(facts_of.failures)});
+                              number(facts_of.failures), std::string(facts_of.role),
+                              std::string(facts_of.serving)});
       }
       break;
     case Show::pins:

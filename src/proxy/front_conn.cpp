@@ -126,8 +126,13 @@ bool FrontConn::process(std::string_view& in) {
     return true;
   }
   if (console_) return process_console(in);
-  const Next next = session_->on_client(in, worker_.output(), worker_.now());
+  const Next next = feed(in);
   return run(next, in);
+}
+
+Next FrontConn::feed(std::string_view& in) {
+  if (pool_->route.settings.slow_statement > Duration::zero() || timer_) time_statement(in);
+  return session_->on_client(in, worker_.output(), worker_.now());
 }
 
 // Does what the session asks for, until it waits for somebody else.
@@ -139,12 +144,12 @@ bool FrontConn::run(Next next, std::string_view& in) {
       if (next != Next::release) backend_->core().retire = true;
       give_back();
       if (moves_ || sessions_ != pool_->sessions) take_sessions();
-      if (next == Next::release) next = session_->on_client(in, worker_.output(), worker_.now());
+      if (next == Next::release) next = feed(in);
       continue;
     }
     switch (next) {
       case Next::release:  // of a backend that is gone already
-        next = session_->on_client(in, worker_.output(), worker_.now());
+        next = feed(in);
         continue;
       case Next::need_input:
         note_requests();
@@ -160,7 +165,7 @@ bool FrontConn::run(Next next, std::string_view& in) {
       return flush();
     }
     next = session_->on_granted(backend_->core(), worker_.output(), worker_.now());
-    if (next == Next::need_input) next = session_->on_client(in, worker_.output(), worker_.now());
+    if (next == Next::need_input) next = feed(in);
   }
 }
 
@@ -204,6 +209,7 @@ void FrontConn::on_granted(BackConn& backend) {
   adopt_pid();
   pool_->metrics->backends_assigned.add();
   pool_->metrics->wait_seconds.observe(worker_.now() - wait_started_);
+  if (timer_) timer_->on_wait(worker_.now() - wait_started_);
   go_on(session_->on_granted(backend.core(), worker_.output(), worker_.now()));
 }
 
@@ -212,7 +218,7 @@ void FrontConn::on_granted(BackConn& backend) {
 void FrontConn::go_on(Next next) {
   std::string_view in = in_.view();
   const std::size_t before = in.size();
-  if (next == Next::need_input) next = session_->on_client(in, worker_.output(), worker_.now());
+  if (next == Next::need_input) next = feed(in);
   if (!run(next, in)) return;
   in_.consume(before - in.size());
   update_interest();
@@ -237,7 +243,7 @@ void FrontConn::on_backend_bytes(std::string_view& in) {
   }
   std::string_view input = in_.view();
   const std::size_t before = input.size();
-  if (next == Next::need_input) next = session_->on_client(input, worker_.output(), worker_.now());
+  if (next == Next::need_input) next = feed(input);
   if (!run(next, input)) return;
   in_.consume(before - input.size());
   if (before > 0) update_interest();
@@ -323,6 +329,7 @@ void FrontConn::tally() {
     answered_ += out.queries;
     metrics.queries.add(out.queries);
     metrics.transactions.add(out.transactions);
+    if (timer_) log_slow_statement();
     if (request_started_ != never) {
       metrics.query_seconds.observe(worker_.now() - request_started_);
       request_started_ = never;

@@ -318,11 +318,7 @@ bool FrontConn::start_session() {
   worker_.metrics().logins_succeeded.add();
   pool_->metrics->logins.add();
   worker_.metrics().login_seconds.observe(worker_.now() - accepted_at_);
-  worker_.hub().log.write(LogLevel::debug, "client.logged_in", "a client has logged in",
-                          {{"client", peer_.text()},
-                           {"user", printable(user_)},
-                           {"database", printable(database)},
-                           {"tls", socket_.tls_text()}});
+  log_arrival(database);
   std::string_view nothing;
   const session::Next next = session_->start(worker_.output());
   return run(next, nothing);

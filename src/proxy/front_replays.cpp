@@ -15,13 +15,6 @@ namespace {
 // What a server says when it fails can be long.
 constexpr std::size_t longest_cause = 300;
 
-std::string hex(std::uint64_t number) {
-  constexpr std::string_view digits = "0123456789abcdef";
-  std::string text(16, '0');
-  for (std::size_t i = text.size(); i-- > 0; number >>= 4U) text[i] = digits[number & 15U];
-  return text;
-}
-
 }  // namespace
 
 void FrontConn::tally_replays() {
@@ -72,7 +65,7 @@ void FrontConn::report(const session::ReplayNote& note) {
        {"failure", to_string(note.failure)},
        {"result", to_string(note.result)},
        {"reason", to_string(note.why)},
-       {"statement", note.statement == 0 ? std::string() : hex(note.statement)},
+       {"statement", note.statement == 0 ? std::string() : hex_number(note.statement)},
        {"verdict", note.verdict ? to_string(*note.verdict) : std::string_view{}},
        {"losses", static_cast<std::int64_t>(note.losses)},
        {"refusals", static_cast<std::int64_t>(note.refusals)},

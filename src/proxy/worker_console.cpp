@@ -1,19 +1,37 @@
 // What the console asks of a worker.
 #include <algorithm>
-#include <charconv>
-#include <set>
 
 #include "dwspool/base/text.h"
 
 #include "dwspool/wire/sqlstate.h"
 
-#include "dwspool/config/settings.h"
-#include "dwspool/metrics/replay_numbers.h"
-
-#include "dwspool/proxy/database_facts.h"
+#include "dwspool/proxy/process_facts.h"
 #include "dwspool/proxy/worker.h"
 
 namespace dwspool::proxy {
+namespace {
+
+void add_pins(const FrontConn& client, std::vector<console::PinFacts>& pins) {
+  static constexpr auto first_reason = static_cast<std::uint32_t>(sql::Effect::changes_setting);
+  if (client.pool() == nullptr) return;
+  const std::string database = printable(client.pool()->database);
+  const std::string user = printable(client.pool()->route.user);
+  for (std::size_t i = 0; i < metrics::pin_reasons; ++i) {
+    if ((client.session()->pins() & (first_reason << i)) == 0) continue;
+    const std::string_view reason = metrics::pin_reason_name(i);
+    const auto same = std::find_if(pins.begin(), pins.end(), [&](const console::PinFacts& pin) {
+      return pin.database == database && pin.user == user && pin.reason == reason;
+    });
+    if (same == pins.end()) {
+      pins.push_back({database, user, reason, 1});
+    } else {
+      ++same->sessions;
+    }
+  }
+}
+
+}  // namespace
+
 void Worker::apply_gates() {
   const GatesPtr before = std::exchange(gates_, hub_.gates.current());
   for (auto& [key, pool] : pools_) {
@@ -97,6 +115,9 @@ void Worker::add_facts(console::Facts& facts, bool connections) {
       ++facts.clients_logging_in;
     }
     if (client.output_full()) ++facts.unsent;
+    if (client.session() != nullptr && client.session()->pins() != 0) {
+      add_pins(client, facts.pins);
+    }
     if (connections) facts.connections.push_back(client.facts());
   });
   backends_.for_each([&](BackConn& backend) {
@@ -124,50 +145,7 @@ void Worker::add_facts(console::Facts& facts, bool connections) {
 }
 
 void Worker::add_process_facts(console::Facts& facts) const {
-  const config::Config& config = *config_;
-  facts.version = "dwspool " + hub_.version;
-  facts.paused = gates_->paused_all;
-  facts.suspended = gates_->suspended;
-  facts.max_clients = config.max_client_conn;
-  facts.clients += facts.clients_logging_in;
-  facts.stats = hub_.statistics.report();
-  for (const config::Peer& peer : config.peers) {
-    std::uint32_t number = 0;
-    const char* const end = peer.id.data() + peer.id.size();
-    const auto [rest, failure] = std::from_chars(peer.id.data(), end, number);
-    const bool numeric = failure == std::errc{} && rest == end;
-    const auto place = static_cast<std::uint32_t>(facts.peers.size() + 1);
-    facts.peers.push_back({numeric ? number : place, printable(peer.host), peer.port});
-  }
-  std::set<std::string> named;
-  for (const console::PoolFacts& pool : facts.pools) named.insert(pool.database);
-  facts.databases = database_facts(config, *gates_, named);
-  for (const config::User& user : config.users) {
-    facts.users.push_back({printable(user.name), user.pool.size, user.pool.reserve_size,
-                           user.pool.mode ? std::string(to_string(*user.pool.mode)) : ""});
-  }
-  for (const auto& [key, blocks] : hub_.metrics.coordinators()) {
-    console::CoordinatorFacts row{key.cluster, key.label, "unknown"};
-    bool up = false;
-    for (const auto& block : blocks) {
-      if (!block) continue;
-      up = up || block->up.value() != 0;
-      row.connections += block->connections.value();
-      row.opened += block->opened.value();
-      row.failures += block->failed.value();
-    }
-    if (row.opened + row.failures > 0) row.state = up ? "up" : "down";
-    facts.coordinators.push_back(std::move(row));
-  }
-  for (metrics::ReplayNumber& number : metrics::replay_numbers(hub_.metrics)) {
-    facts.replay.push_back({printable(number.name), printable(number.database),
-                            printable(number.user), std::move(number.failure),
-                            std::move(number.outcome), number.value});
-  }
-  for (config::Setting& setting : config::settings_of(config)) {
-    facts.settings.push_back({std::move(setting.key), std::move(setting.value),
-                              std::move(setting.standard), setting.changeable});
-  }
+  proxy::add_process_facts(facts, hub_, *config_, *gates_);
 }
 
 }  // namespace dwspool::proxy

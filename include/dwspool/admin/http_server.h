@@ -1,5 +1,5 @@
-// /metrics, /healthz and /readyz, served by CivetWeb (the HTTP server that comes with
-// prometheus-cpp) in threads of its own: a worker that hangs cannot keep the probe from saying
+// /metrics, /healthz, /readyz and the status page, served by CivetWeb (the HTTP server that comes
+// with prometheus-cpp) in threads of its own: a worker that hangs cannot keep the probe from saying
 // so, and a slow scraper cannot slow a worker.
 #pragma once
 
@@ -29,6 +29,8 @@ struct HttpSources {
   // Empty when all is well, else one line that says what is not.
   std::function<std::string()> health;     // is the process alive: 200 or 503
   std::function<std::string()> readiness;  // should it get traffic: 200 or 503
+  // What the page at / shows, as JSON, which is /status.json; without it there is neither.
+  std::function<std::string()> status;
 };
 
 class HttpServer {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <string>
 #include <string_view>
 
@@ -28,6 +29,9 @@ std::string_view trim(std::string_view text);
 
 // Lower-case hexadecimal digits, two per byte.
 std::string hex_encode(std::string_view bytes);
+
+// All 16 digits of it.
+std::string hex_number(std::uint64_t number);
 
 // False when `text` is not an even number of hexadecimal digits.
 bool hex_decode(std::string_view text, std::string& bytes);

@@ -175,6 +175,7 @@ struct PoolOptions {
   std::optional<ReplayLevel> replay;
   std::optional<Duration> replay_deadline;
   std::optional<std::uint32_t> replay_attempts;
+  std::optional<Duration> slow_statement;  // not under `defaults`: there it is log.slow_statement
   friend bool operator==(const PoolOptions&, const PoolOptions&) = default;
 };
 
@@ -195,6 +196,7 @@ struct PoolSettings {
   ReplayLevel replay = ReplayLevel::transaction;
   Duration replay_deadline{};  // 0: 60 s, or 150 s in front of DWS
   std::uint32_t replay_attempts = 5;
+  Duration slow_statement{};  // 0: none is logged
 };
 
 // What clients may ask for by name; "*" stands for every name that has no entry.
@@ -241,6 +243,9 @@ struct HttpEndpoint {
   friend bool operator==(const HttpEndpoint&, const HttpEndpoint&) = default;
 };
 
+// Whether a line says of each client that it came, and that it went.
+enum class LogConnections : std::uint8_t { none, sampled, all };
+
 // Who may use the console, the database `dwspool` (or `pgbouncer`).
 struct Console {
   std::vector<std::string> admin_users;  // everything
@@ -270,6 +275,8 @@ struct Config {
   bool cleartext_passwords = false;        // also without TLS
   std::uint32_t auth_failure_limit = 100;  // failed log-ins of an address in a minute; 0: no limit
   LogOptions log;
+  LogConnections log_connections = LogConnections::none;
+  Duration slow_statement{};  // 0: none is logged
   HttpEndpoint http;
   Console console;
   std::string instance_id;  // which of the peers this is; may be empty

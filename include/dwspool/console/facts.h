@@ -115,6 +115,16 @@ struct CoordinatorFacts {
   std::int64_t connections = 0;
   std::uint64_t opened = 0;
   std::uint64_t failures = 0;
+  std::string_view role = "unknown";  // primary, standby, unknown
+  std::string_view serving;           // yes, no; empty where nobody probes it
+};
+
+// Sessions of a pool that are bound to their backends for this reason.
+struct PinFacts {
+  std::string database;
+  std::string user;
+  std::string_view reason;
+  std::size_t sessions = 0;
 };
 
 // A number of what is known about replay, as a metric has it.
@@ -154,6 +164,7 @@ struct Facts {
   std::vector<UserFacts> users;
   std::vector<DatabaseStats> stats;
   std::vector<CoordinatorFacts> coordinators;
+  std::vector<PinFacts> pins;
   std::vector<ReplayFacts> replay;
   std::vector<SettingFacts> settings;
   std::vector<MemoryFacts> memory;

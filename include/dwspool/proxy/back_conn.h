@@ -109,6 +109,8 @@ class BackConn final : public net::Socket::Handler {
 
   BackendId id() const { return id_; }
   pool::Slot slot() const { return slot_; }
+  // Of its host.
+  const std::string& label() const { return label_; }
   PoolContext& pool() { return pool_; }
   session::Backend& core() { return core_; }
   const session::Backend& core() const { return core_; }
@@ -133,7 +135,6 @@ class BackConn final : public net::Socket::Handler {
   void on_logged_in();
   void on_login_failed();
   void host_failed(const std::string& why, metrics::OpenFailure reason);
-  const std::string& label() const { return label_; }
   bool leads_to_host() const;
   void come_to_nothing(TimePoint not_before);
   void failed(const wire::ErrorReport& report);

@@ -15,6 +15,7 @@
 
 #include "dwspool/session/replayed_session.h"
 #include "dwspool/session/startup_flow.h"
+#include "dwspool/session/statement_timer.h"
 
 #include "dwspool/net/address.h"
 #include "dwspool/net/socket.h"
@@ -131,6 +132,7 @@ class FrontConn final : public net::Socket::Handler {
   bool process_console(std::string_view& in);
   bool end_by(wire::ErrorReport report);
   void adopt_pid();
+  session::Next feed(std::string_view& in);
   bool run(session::Next next, std::string_view& in);
   bool acquire();
   void take_sessions();
@@ -140,6 +142,11 @@ class FrontConn final : public net::Socket::Handler {
   void watch_deadline();
   void tally_replays();
   void report(const session::ReplayNote& note);
+  // front_log.cpp
+  void time_statement(std::string_view in);
+  void log_slow_statement();
+  void log_arrival(const std::string& database);
+  void log_leaving();
   bool flush();
   bool send_to_client();
   bool finish();
@@ -163,8 +170,9 @@ class FrontConn final : public net::Socket::Handler {
   std::unique_ptr<session::StartupFlow> startup_;
   std::shared_ptr<SharedSessions> sessions_;  // that the session refers to
   std::unique_ptr<session::ReplayedSession> session_;
-  std::unique_ptr<console::Session> console_;  // in the place of a session
-  TimePoint session_deadline_ = never;         // the one that the worker knows of
+  std::unique_ptr<console::Session> console_;       // in the place of a session
+  std::unique_ptr<session::StatementTimer> timer_;  // while there is a log of slow statements
+  TimePoint session_deadline_ = never;              // the one that the worker knows of
   PoolContext* pool_ = nullptr;
   BackConn* backend_ = nullptr;
   BackendId last_backend_;

@@ -52,6 +52,8 @@ class Server {
   void hand_over();
   net::Loop& loop() { return workers_.front()->loop(); }
 
+  const std::vector<std::unique_ptr<Worker>>& workers() const { return workers_; }
+
   // What is really listened on.
   std::vector<net::Address> addresses() const;
 

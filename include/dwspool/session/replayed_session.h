@@ -136,6 +136,11 @@ class ReplayedSession {
   const ReportedPtr& told() const { return session_.told(); }
   std::size_t prepared_statements() const { return session_.prepared_statements(); }
   bool between_messages() const { return session_.between_messages(); }
+  // As the client has written it; empty when there is none of that name.
+  std::string_view prepared_text(std::string_view name) const {
+    const PreparedStatement* const known = session_.statement(name);
+    return known != nullptr ? std::string_view(known->query) : std::string_view();
+  }
   // Whether what was lost is being made good.
   bool replaying() const { return phase_ != Phase::live; }
 

@@ -38,7 +38,7 @@ std::string all_well() {
   return {};
 }
 HttpSources sources(const std::string& metrics = "up 1\n") {
-  return {[metrics] { return metrics; }, all_well, all_well};
+  return {[metrics] { return metrics; }, all_well, all_well, {}};
 }
 
 double seconds_of(const std::function<void()>& work) {
@@ -95,6 +95,53 @@ TEST_CASE("http: there is nothing else") {
     CHECK(get(server.port(), path, "HEAD").status == 404);
   }
   CHECK(get(server.port(), "/nowhere", "PUT").status == 404);
+}
+
+std::string value_of(const Answer& answer, std::string_view header) {
+  const std::size_t at = answer.head.find("\r\n" + std::string(header) + ": ");
+  if (at == std::string::npos) return {};
+  const std::size_t from = at + header.size() + 4;
+  return answer.head.substr(from, answer.head.find("\r\n", from) - from);
+}
+
+TEST_CASE("http: the status page") {
+  HttpSources from = sources();
+  from.status = [] { return std::string(R"({"pools":[]})"); };
+  const HttpServer server(local(), from);
+  const Answer json = get(server.port(), "/status.json");
+  CHECK(json.status == 200);
+  CHECK(json.has("content-type: application/json"));
+  CHECK(json.has("cache-control: no-store"));
+  CHECK(json.body == R"({"pools":[]})");
+
+  const Answer page = get(server.port(), "/");
+  CHECK(page.status == 200);
+  CHECK(page.has("content-type: text/html; charset=utf-8"));
+  CHECK(page.has("x-content-type-options: nosniff"));
+  CHECK(page.has("referrer-policy: no-referrer"));
+  // Nothing but the one script and style of this copy, and nothing from anywhere else.
+  const std::string policy = value_of(page, "content-security-policy");
+  CHECK(policy.starts_with("default-src 'none';"));
+  CHECK(policy.find("unsafe") == std::string::npos);
+  CHECK(policy.find('*') == std::string::npos);
+  const std::size_t at = policy.find("script-src 'nonce-");
+  REQUIRE(at != std::string::npos);
+  const std::string nonce = policy.substr(at + 18, 32);
+  CHECK(nonce.find_first_not_of("0123456789abcdef") == std::string::npos);
+  CHECK(page.body.find("<script nonce=\"" + nonce + "\">") != std::string::npos);
+  CHECK(page.body.find("<style nonce=\"" + nonce + "\">") != std::string::npos);
+  CHECK(page.body.find("NONCE") == std::string::npos);
+  CHECK(get(server.port(), "/").body != page.body);  // another nonce
+  for (const char* outside : {"http:", "https:", "src=", "innerHTML", "insertAdjacent", "eval("}) {
+    CAPTURE(outside);
+    CHECK(page.body.find(outside) == std::string::npos);
+  }
+  CHECK(get(server.port(), "/", "HEAD").body.empty());
+  CHECK(get(server.port(), "/", "POST").status == 405);
+  CHECK(get(server.port(), "/status.json", "DELETE").status == 405);
+  // Everything else is for no script and no frame, either.
+  CHECK(value_of(get(server.port(), "/metrics"), "content-security-policy") ==
+        "default-src 'none'; frame-ancestors 'none'");
 }
 
 TEST_CASE("http: other methods are refused") {

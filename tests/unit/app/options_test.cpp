@@ -28,6 +28,10 @@ std::string text(const Command& command) {
     return std::string(token->purge ? "purge" : "install") + (token->print ? " print" : "") +
            (token->dws ? " dws" : "") + ' ' + token->conninfo;
   }
+  if (const auto* top = std::get_if<TopCommand>(&command)) {
+    return "top " + top->config_file + top->conninfo + (top->once ? " once" : "") +
+           (top->batch ? " batch" : "") + ' ' + std::to_string(top->interval.count());
+  }
   if (std::holds_alternative<PrintCommand>(command)) return "print";
   return std::get<BadUsage>(command).message;
 }
@@ -56,6 +60,20 @@ TEST_CASE("command lines") {
       {{"check", "-h"}, "print"},
       {{"-c", "f", "--version"}, "print"},
       {{"-V", "nonsense"}, "print"},
+      {{"top", "host=a user=b"}, "top host=a user=b 1000"},
+      {{"top", "-c", "f", "--once"}, "top f once 1000"},
+      {{"top", "--config=f", "--batch", "--interval", "0.5"}, "top f batch 500"},
+      {{"top", "--interval=60", "host=a"}, "top host=a 60000"},
+      {{"top", "host=a", "-h"}, "print"},
+      {{"top"}, "dwspool top wants --config FILE, or 'host=... port=... user=...'"},
+      {{"top", "host=a", "-c", "f"},
+       "dwspool top wants --config FILE, or 'host=... port=... user=...'"},
+      {{"top", "host=a", "--interval", "0"}, "--interval wants seconds, from 0.1 to 3600"},
+      {{"top", "host=a", "--interval", "nan"}, "--interval wants seconds, from 0.1 to 3600"},
+      {{"top", "host=a", "--interval", "1s"}, "--interval wants seconds, from 0.1 to 3600"},
+      {{"top", "host=a", "--interval"}, "--interval wants a value"},
+      {{"top", "host=a", "--once=1"}, "unknown argument: --once=1"},
+      {{"top", "host=a", "host=b"}, "unknown argument: host=b"},
       {{}, "no configuration given: dwspool --config FILE"},
       {{"--config="}, "no configuration given: dwspool --config FILE"},
       {{"--config", ""}, "no configuration given: dwspool --config FILE"},
