@@ -21,6 +21,7 @@
 #include "dwspool/auth/credential.h"
 #include "dwspool/config/config.h"
 #include "dwspool/metrics/registry.h"
+#include "dwspool/retry/moderator.h"
 
 #include "dwspool/cluster/topology.h"
 
@@ -79,6 +80,7 @@ class ClusterState {
   // Unknown until it has been found out, unless it is configured.
   Dialect dialect() const { return dialect_.load(std::memory_order_relaxed); }
   bool is_probed() const { return probed_; }
+  const std::shared_ptr<retry::Moderator>& moderator() const { return moderator_; }
   // How many passwords of a user may be refused in an hour; 0: any number.
   std::uint32_t failure_budget() const {
     return cluster_.auth_failure_budget.value_or(dialect() == Dialect::postgres ? 0 : 3);
@@ -157,6 +159,7 @@ class ClusterState {
 
   mutable std::mutex mutex_;
   cluster::Topology topology_;
+  const std::shared_ptr<retry::Moderator> moderator_;
   TimePoint prober_wakes_ = never;  // by itself
   std::vector<Account> offers_;
 };

@@ -140,6 +140,7 @@ class FrontConn final : public net::Socket::Handler {
   void watch_deadline();
   void tally_replays();
   void report(const session::ReplayNote& note);
+  void report_quarantine(const session::ReplayNote& note);
   bool flush();
   bool send_to_client();
   bool finish();
