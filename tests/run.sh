@@ -51,7 +51,7 @@ step "Every public header compiles alone"
 cmake --build --preset dev -j "$jobs" --target all_verify_interface_header_sets
 
 step "Build with clang under AddressSanitizer and UBSan, warnings as errors"
-cmake --preset asan -DDWSPOOL_WERROR=ON >/dev/null
+cmake --preset asan -DDWSPOOL_WERROR=ON -DDWSPOOL_FUZZ=ON >/dev/null
 cmake --build --preset asan -j "$jobs"
 
 step "All tests, sanitized"
@@ -72,7 +72,7 @@ DWSPOOL_BINARY=$PWD/build/tsan/dwspool /usr/bin/python3 -m pytest -q -p no:cache
   tests/integration/status_page_test.py
 
 step "Fuzzers, each for a moment"
-tests/fuzz/run.sh --seconds 15
+tests/fuzz/run.sh --preset asan --seconds 15
 
 step "The demo"
 deploy/demo.sh

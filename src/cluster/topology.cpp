@@ -191,6 +191,7 @@ void Topology::come_up(HostId id, TimePoint now) {
   if (host.health == Health::up) return;
   if (host.health == Health::down) {
     if (options_.warm_up > Duration::zero()) host.warm_since = now;
+    next_rebalance_ = now;  // it gets its share at once
     events_.push_back({Event::Kind::up, id});
   }
   host.health = Health::up;

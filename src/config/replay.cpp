@@ -11,6 +11,9 @@ namespace {
 
 constexpr std::size_t shortest_text = 8;
 constexpr std::size_t longest_text = 200;
+constexpr std::uint32_t most_waiting = 1'000'000;
+constexpr std::uint32_t most_attempts_per_second = 1'000'000;
+constexpr std::uint32_t most_switchovers = 1000;
 
 // Five digits or capital letters, and of a class that is an error's.
 bool is_error_code(std::string_view code) {
@@ -56,6 +59,11 @@ void read_cluster_replay(Section& cluster, Cluster& into) {
       into.refusals.push_back(std::move(refusal));
     }
   }
+  ReplayBounds& bounds = into.replay_bounds;
+  replay.number("max_waiting", {0, most_waiting}, bounds.max_waiting);
+  replay.number("attempt_rate", {0, most_attempts_per_second}, bounds.attempt_rate);
+  replay.number("max_switchovers", {0, most_switchovers}, bounds.max_switchovers);
+  replay.number("quarantine_after", {0, most_switchovers}, bounds.quarantine_after);
   replay.refuse_unknown();
 }
 

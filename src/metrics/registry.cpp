@@ -92,14 +92,15 @@ std::string_view token_verdict_name(std::size_t index) {
 std::string_view replay_result_name(std::size_t index) {
   static constexpr std::array<std::string_view, replay_results> names = {
       "masked",   "refused",    "mismatch",   "deadline",      "attempts", "canceled",
-      "not_read", "no_backend", "lost_again", "refused_again", "in_doubt"};
+      "not_read", "no_backend", "lost_again", "refused_again", "in_doubt", "quarantined"};
   return index < names.size() ? names[index] : "?";
 }
 
 std::string_view replay_reason_name(std::size_t index) {
   static constexpr std::array<std::string_view, replay_reasons> names = {
-      "none",       "level",   "asked",     "told", "external",  "commit", "multi",   "utility",
-      "unreadable", "too_big", "pipelined", "copy", "forwarded", "pinned", "unproven"};
+      "none",      "level",   "asked",      "told",        "external",  "commit",
+      "multi",     "utility", "unreadable", "too_big",     "pipelined", "copy",
+      "forwarded", "pinned",  "unproven",   "quarantined", "crowded",   "flapping"};
   return index < names.size() ? names[index] : "?";
 }
 

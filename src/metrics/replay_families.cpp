@@ -17,6 +17,8 @@ constexpr auto replay_histograms = std::to_array<Series<PoolBlock, DurationHisto
 constexpr auto replay_gauges = std::to_array<Series<PoolBlock, Gauge>>({
     {"dwspool_replay_log_bytes", "Memory of what is kept to be run again.",
      &PoolBlock::replay_log_bytes},
+    {"dwspool_replay_waiting", "Clients that wait for something to be run again.",
+     &PoolBlock::replay_waiting},
 });
 
 void add_replays(Exposition& out, const Blocks<WorkerBlock>& workers) {

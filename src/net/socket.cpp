@@ -13,6 +13,8 @@
 #include <sys/socket.h>
 #include <sys/uio.h>
 
+#include "dwspool/net/address.h"
+
 namespace dwspool::net {
 namespace {
 
@@ -129,6 +131,14 @@ UniqueFd Socket::release() {
   wanted_ = 0;
   watched_ = 0;
   return std::move(fd_);
+}
+
+std::uint16_t Socket::local_port() const {
+  sockaddr_storage storage{};
+  socklen_t size = sizeof storage;
+  if (::getsockname(fd_.get(), reinterpret_cast<sockaddr*>(&storage), &size) != 0) return 0;
+  const Address address(reinterpret_cast<const sockaddr*>(&storage), size);
+  return address.is_unix() ? 0 : address.port();
 }
 
 void set_tcp_options(int fd, const KeepAliveOptions& keepalive) {

@@ -299,6 +299,7 @@ void BackConn::on_logged_in() {
   core_.reported = worker_.reported().intern(std::move(reported));
   core_.applied = worker_.no_settings();
   core_.key = login.key();
+  core_.local_port = socket_->local_port();
   const Dialect known = pool_.cluster->dialect();
   core_.dialect = known == Dialect::unknown ? login.dialect() : known;
   // Else the probes find out, together with the roles.

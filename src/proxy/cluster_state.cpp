@@ -9,6 +9,8 @@
 
 #include "dwspool/net/resolver.h"
 
+#include "dwspool/proxy/shared_moderator.h"
+
 #include "proxy/cluster_update.h"
 
 namespace dwspool::proxy {
@@ -32,6 +34,16 @@ cluster::Options options_of(const config::Cluster& cluster, bool probed) {
   options.max_connections = cluster.max_host_connections;
   options.connect_rate =
       cluster.connect_rate.value_or(cluster.dialect == Dialect::dws ? dws_connect_rate : 0);
+  return options;
+}
+
+retry::ModeratorOptions moderator_options(const config::Cluster& cluster) {
+  const config::ReplayBounds& bounds = cluster.replay_bounds;
+  retry::ModeratorOptions options;
+  options.most_waiting = bounds.max_waiting;
+  options.rate = bounds.attempt_rate;
+  options.most_switchovers = bounds.max_switchovers;
+  options.quarantine_after = bounds.quarantine_after;
   return options;
 }
 
@@ -64,7 +76,8 @@ ClusterState::ClusterState(std::uint64_t number, std::shared_ptr<const config::C
       log_(log),
       registry_(registry),
       dialect_(cluster.dialect),
-      topology_(options_of(cluster, configured_probed_)) {
+      topology_(options_of(cluster, configured_probed_)),
+      moderator_(std::make_shared<SharedModerator>(moderator_options(cluster))) {
   for (const config::Coordinator& coordinator : cluster.coordinators) {
     add_host(coordinator, TimePoint{});
     const bool is_name = net::Resolver::known(coordinator.host, coordinator.port).empty();

@@ -36,6 +36,7 @@ void FrontConn::tally_replays() {
   for (const session::ReplayNote& note : out.replays) {
     metrics.replays[static_cast<std::size_t>(note.failure)][static_cast<std::size_t>(note.result)]
         .add();
+    if (note.result == retry::ReplayResult::quarantined) report_quarantine(note);
     if (note.verdict) metrics.in_doubt[static_cast<std::size_t>(*note.verdict)].add();
     if (note.result == retry::ReplayResult::refused) {
       metrics.replay_refusals[static_cast<std::size_t>(note.why)].add();
@@ -44,6 +45,17 @@ void FrontConn::tally_replays() {
     }
     report(note);
   }
+}
+
+void FrontConn::report_quarantine(const session::ReplayNote& note) {
+  worker_.hub().log.write_limited(
+      LogLevel::warning, "replay.quarantined",
+      "a statement has taken down its server each time that it was run again; it is not run again "
+      "for half an hour",
+      {{"user", printable(user_)},
+       {"database", printable(pool_->database)},
+       {"statement", hex(note.statement)},
+       {"cause", printable(note.cause, longest_cause)}});
 }
 
 // The statement by its fingerprint: what is in it is nobody's business.

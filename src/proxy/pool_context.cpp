@@ -159,6 +159,7 @@ void PoolContext::reconfigure(std::shared_ptr<const config::Config> configuratio
                                               before.settings, before.reported,
                                               replay_options(route), error_table(*route.cluster));
   sessions->welcome = welcome;
+  sessions->replay.moderator = cluster->moderator();
   name_tokens(sessions->replay.tokens);
 }
 
@@ -185,6 +186,7 @@ void PoolContext::publish(std::size_t worker) {
   show(metrics->backends_lent, shown_.lent, lent);
   show(metrics->backends_cleaning, shown_.cleaning, pool.count(SlotState::cleaning));
   show(metrics->replay_log_bytes, shown_.replay_log_bytes, sessions->replay.memory);
+  show(metrics->replay_waiting, shown_.replay_waiting, sessions->replay.waiting);
   // A backend that is lent has one client; a client that neither has nor wants one is idle.
   const std::size_t busy = lent + waiting;
   show(metrics->clients_active, shown_.clients_active, lent);

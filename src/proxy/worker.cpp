@@ -161,6 +161,7 @@ PoolContext* Worker::find_pool(const std::string& database, const std::string& u
   pool->quota = hub_.quotas.join(key, pool->route.quotas);
   pool->metrics = hub_.metrics.pool(index_, printable(database), printable(pool->route.user));
   pool->cluster = clusters_[pool->route.cluster_index];
+  pool->sessions->replay.moderator = pool->cluster->moderator();
   PoolContext* made = pool.get();
   pools_.emplace(key, std::move(pool));
   if (gates_->is_paused(database)) made->pool.pause(now());

@@ -187,6 +187,12 @@ std::string_view to_string(Refusal refusal) {
       return "pinned";
     case Refusal::unproven:
       return "unproven";
+    case Refusal::quarantined:
+      return "quarantined";
+    case Refusal::crowded:
+      return "crowded";
+    case Refusal::flapping:
+      return "flapping";
   }
   return "?";
 }
@@ -215,6 +221,8 @@ std::string_view to_string(ReplayResult result) {
       return "refused_again";
     case ReplayResult::in_doubt:
       return "in_doubt";
+    case ReplayResult::quarantined:
+      return "quarantined";
   }
   return "?";
 }

@@ -156,16 +156,6 @@ Next Session::on_function_call(const wire::Frame& frame, Output& out, bool& cons
   return Next::need_input;
 }
 
-sql::Statement Session::recognize(std::string_view text) const {
-  // In session mode the one thing that a backend cannot be cleaned of must be seen (Cleaner).
-  const PoolMode mode = context_->config.mode;
-  const bool names_matter =
-      mode == PoolMode::automatic ||
-      (mode == PoolMode::session && backend_ != nullptr && backend_->dialect == Dialect::dws);
-  return sql::recognize(text, escapes_standard_, encoding_safe_, names_matter,
-                        context_->config.pin_on.get());
-}
-
 Next Session::on_query(const wire::Frame& frame, Output& out, bool& consumed) {
   if (skip_to_sync_) return Next::need_input;
   const std::optional<std::string_view> text = wire::read_query(frame.body());
@@ -201,8 +191,12 @@ Next Session::on_query(const wire::Frame& frame, Output& out, bool& consumed) {
   if (backend_->dialect == Dialect::dws) {
     if (const std::optional<Next> done = stand_in(statement, out)) return *done;
   }
-  if (statement.is_only(sql::StatementKind::commit) && stops_for_token(consumed)) {
-    return Next::need_input;
+  if (mark_ != nullptr && mark_->tokens) {
+    const bool alone = text && writes_alone(statement, *text);
+    if ((alone || statement.is_only(sql::StatementKind::commit)) &&
+        stops_for_token(alone, consumed)) {
+      return Next::need_input;
+    }
   }
   flush_deferred_begin(true, out);
   note_statement(statement, out);

@@ -26,7 +26,7 @@ Next Session::on_extended(const wire::Frame& frame, Output& out, bool& consumed)
   }
   if (replies.skipping()) return Next::need_input;  // the server would ignore it
   if (frame.type == fe::bind && mark_ != nullptr && mark_->tokens && binds_commit(frame) &&
-      stops_for_token(consumed)) {
+      stops_for_token(false, consumed)) {
     return Next::need_input;
   }
   flush_deferred_begin(false, out);

@@ -10,8 +10,6 @@
 
 #include "dwspool/session/replayed_session.h"
 
-#include "session/detach.h"
-
 namespace dwspool::session {
 namespace {
 
@@ -46,16 +44,7 @@ bool ReplayedSession::prove(Next& next, Output& out, TimePoint now) {
     next = give_up(run_->report, retry::ReplayResult::not_read, next, out, now);
     return false;
   }
-  std::string bytes;
-  wire::append_query(bytes, retry::catalog_question(missing));
-  std::string_view in = bytes;
-  const std::size_t mark = out.to_client.size();
-  const std::size_t server_mark = out.to_server.size();
-  phase_ = Phase::asking;
-  next = session_.on_client(in, out);
-  detach(out.to_server, server_mark);
-  out.to_client.truncate(mark);
-  if (!in.empty()) phase_ = Phase::replaying;  // when there is a backend
+  ask(retry::catalog_question(missing), next, out);
   return false;
 }
 

@@ -56,6 +56,11 @@ Next ReplayedSession::try_again(bool lost, Next next, Output& out, TimePoint now
   rewind();
   run.again.clear();
   run.fed = run.units_fed = 0;
+  if (run.takes_down) {
+    run.report.hint +=
+        " Its server was lost each time that it was run again: look into that server's log.";
+    return give_up(run.report, ReplayResult::quarantined, next, out, now);
+  }
   if (!run.dormant && now >= run.ends) {
     return give_up(run.report, ReplayResult::deadline, next, out, now);
   }
@@ -68,6 +73,9 @@ Next ReplayedSession::try_again(bool lost, Next next, Output& out, TimePoint now
   const Duration pause =
       at_once ? Duration::zero() : run.backoff.next(next_random(replay_->random));
   run.resumes = now + pause;
+  if (!run.dormant && replay_->moderator) {
+    run.resumes = std::max(run.resumes, replay_->moderator->next_attempt(now));
+  }
   deadline_ = run.dormant ? never : std::min(run.resumes, run.ends);
   return next;
 }
@@ -96,6 +104,9 @@ Next ReplayedSession::on_client_in_run(bool has_input, Output& out, TimePoint no
     run.dormant = false;
     run.started = run.resumes = now;
     run.ends = deadline_after(now, replay_->options.deadline_for(dialect_));
+    if (!may_wait(now)) {
+      return give_up(run.report, ReplayResult::no_backend, Next::need_input, out, now);
+    }
   }
   if (phase_ == Phase::pausing) {
     if (now < run.resumes) return Next::need_input;
@@ -144,6 +155,10 @@ Next ReplayedSession::pump(Output& out, TimePoint now) {
       Next next = Next::need_input;
       if (!run.token.empty()) {
         ask_outcome(next, out);
+        return next;
+      }
+      if (run.fence.port != 0) {
+        ask_fence(next, out, now);
         return next;
       }
       if (!prove(next, out, now)) return next;
@@ -240,8 +255,9 @@ Next ReplayedSession::compare(Output& out, std::size_t mark, Next next, TimePoin
   }
   for (std::string_view bytes : pieces) {
     if (phase_ == Phase::asking) {
-      next = run_->token.empty() ? hear_catalog(bytes, next, out, now)
-                                 : hear_outcome(bytes, next, out, now);
+      next = !run_->token.empty()    ? hear_outcome(bytes, next, out, now)
+             : run_->fence.port != 0 ? hear_fence(bytes, next)
+                                     : hear_catalog(bytes, next, out, now);
       if (phase_ != Phase::asking) return next;
       continue;
     }
@@ -345,6 +361,9 @@ std::optional<Next> ReplayedSession::take_error_again(const wire::Frame& frame, 
     case retry::Verdict::replay:
       return try_again(false, next, out, now);
     case retry::Verdict::unknown_outcome:
+      if (alone_ && failure == retry::Failure::doubtful) {
+        return settle_loss(retry::said_by_server(fields), next, out, now);
+      }
       return give_up(retry::describe(retry::Outcome::in_doubt, retry::said_by_server(fields)),
                      ReplayResult::in_doubt, next, out, now);
     case retry::Verdict::pass:
@@ -387,6 +406,13 @@ ReplayNote ReplayedSession::note_of_run(ReplayResult result, TimePoint now) {
   note.cause = std::move(run_->cause);
   if (run_->settled) note.verdict = run_->verdict;
   return note;
+}
+
+void ReplayedSession::abandon_run() {
+  run_.reset();
+  end_recording();
+  phase_ = Phase::live;
+  deadline_ = never;
 }
 
 Next ReplayedSession::give_up_on_mismatch(Next next, Output& out, TimePoint now) {

@@ -124,12 +124,15 @@ std::optional<Next> ReplayedSession::take_error(Output& out, std::size_t mark, T
     in_transaction = session_.in_transaction() && !work.may_have_committed;
   }
   const std::string cause = retry::said_by_server(fields);
-  retry::Decision decision = judge(failure, in_transaction, recording.transcript, completed);
+  retry::Decision decision =
+      moderate(judge(failure, in_transaction, recording.transcript, completed), failure, now);
   if (answered != recording.transcript.units().size() ||
       texts_of_log(recording.log.size()).size() != answered + 1) {
     decision = {retry::Verdict::pass, retry::Refusal::pipelined};
   }
-  switch (decision.verdict) {
+  const bool settles = alone_ && decision.verdict == retry::Verdict::unknown_outcome &&
+                       failure == retry::Failure::doubtful;
+  switch (settles ? retry::Verdict::replay : decision.verdict) {
     case retry::Verdict::pass:
       note_refusal(failure, decision.why, cause, out);
       return {};
@@ -159,6 +162,7 @@ std::optional<Next> ReplayedSession::take_error(Output& out, std::size_t mark, T
   } else {
     out.to_client.truncate(mark);
   }
+  if (settles) return settle_loss(cause, Next::release, out, now);
   wire::ErrorReport report = retry::describe(retry::Outcome::not_sent, cause);
   report.message = "the database cluster could not run the statement, and did not recover in time";
   report.hint = "Nothing of it was committed. It can be run again.";
@@ -192,10 +196,14 @@ Next ReplayedSession::on_loss(const std::string& cause, bool still_lent, Output&
   const retry::LostWork work =
       session_.state() == SessionState::syncing ? retry::LostWork{} : session_.lost_work();
   const retry::Outcome outcome = retry::judge(work);
+  const bool ended = still_lent || session_.backend() == nullptr || session_.backend()->ending;
+  const Fence fence = ended ? Fence{} : fence_for(work, now);
   const bool in_transaction = session_.state() != SessionState::syncing &&
                               session_.in_transaction() && outcome != retry::Outcome::in_doubt;
   if (outcome == retry::Outcome::in_doubt && session_.token_sent()) {
-    return settle_loss(cause, next, out, now);
+    const Next settling = settle_loss(cause, next, out, now);
+    if (run_) run_->fence = fence;
+    return settling;
   }
   using retry::Failure;
   Failure failure = Failure::in_doubt;
@@ -208,18 +216,22 @@ Next ReplayedSession::on_loss(const std::string& cause, bool still_lent, Output&
   }
   const retry::Transcript& told = live ? recording_->transcript : run_->again;
   retry::Decision decision = judge(failure, in_transaction, told, told.current().completed);
+  if (live) decision = moderate(decision, failure, now);
   if (recording_->transcript.large_left() > 0) {
     decision = {retry::Verdict::pass, retry::Refusal::forwarded};
   }
   const bool again = decision.verdict == retry::Verdict::replay ||
                      decision.verdict == retry::Verdict::replay_if_reads;
   const bool only_if_reads = decision.verdict == retry::Verdict::replay_if_reads;
+  const bool takes_down = again && !ended && takes_servers_down(work, told, now);
   if (!live) {
     if (run_->fed > 0 && passes_on()) run_->in_transaction = client_in_transaction();
     if (!again) {
       return give_up(retry::describe(outcome, cause), retry::ReplayResult::lost_again, next, out,
                      now);
     }
+    if (fence.port != 0) run_->fence = fence;
+    run_->takes_down = takes_down;
     if (only_if_reads) {
       run_->must_read = std::max(run_->must_read, run_->fed);
       // Until it is proven that it only read, it may have taken effect.
@@ -234,6 +246,8 @@ Next ReplayedSession::on_loss(const std::string& cause, bool still_lent, Output&
     return session_.on_backend_lost(cause, out);
   }
   begin_run(failure, cause, retry::describe(outcome, cause), in_transaction, only_if_reads, now);
+  run_->fence = fence;
+  run_->takes_down = takes_down;
   return try_again(true, next, out, now);
 }
 
@@ -284,9 +298,8 @@ std::vector<retry::LoggedUnit> ReplayedSession::logged_units(std::size_t size,
 }
 
 // Of the statement that the client waits for; 0 when that has no text that is known.
-std::uint64_t ReplayedSession::fingerprint_of_failed() const {
+std::uint64_t ReplayedSession::fingerprint_of_failed(const retry::Transcript& told) const {
   if (!recording_) return 0;
-  const retry::Transcript& told = recording_->transcript;
   const std::vector<retry::UnitTexts> units = texts_of_log(recording_->log.size());
   if (told.units().size() >= units.size()) return 0;
   const auto& texts = units[told.units().size()].texts;
@@ -326,7 +339,7 @@ void ReplayedSession::begin_run(retry::Failure failure, std::string_view cause,
                                 TimePoint now) {
   run_ = std::make_unique<Run>();
   run_->failure = failure;
-  run_->statement = fingerprint_of_failed();
+  run_->statement = fingerprint_of_failed(recording_->transcript);
   run_->cause = cause;
   run_->started = now;
   run_->ends = deadline_after(now, replay_->options.deadline_for(dialect_));
@@ -345,6 +358,7 @@ void ReplayedSession::begin_run(retry::Failure failure, std::string_view cause,
   run_->told = session_.told();
   const OpenRequests open = open_requests();
   run_->dormant = open.owed == 0 && !open.unsynced;
+  if (!run_->dormant) run_->waits = Presence(*replay_, recording_->log.size(), now);
   recording_->held.clear();
   cancelled_ = false;
 }
@@ -408,7 +422,7 @@ void ReplayedSession::note_refusal(retry::Failure failure, retry::Refusal why,
   ReplayNote note;
   note.failure = failure;
   note.result = retry::ReplayResult::refused;
-  note.statement = fingerprint_of_failed();
+  if (recording_) note.statement = fingerprint_of_failed(recording_->transcript);
   note.why = why;
   note.cause = cause;
   out.replays.push_back(std::move(note));

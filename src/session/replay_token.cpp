@@ -10,9 +10,9 @@
 #include "dwspool/wire/cursor.h"
 #include "dwspool/wire/frame.h"
 
-#include "dwspool/session/replayed_session.h"
+#include "dwspool/retry/facts.h"
 
-#include "session/detach.h"
+#include "dwspool/session/replayed_session.h"
 
 namespace dwspool::session {
 namespace {
@@ -30,22 +30,40 @@ wire::ErrorReport unsettled_report(std::string_view cause, std::string_view toke
   return report;
 }
 
+// A simple Query with one statement, which does nothing that a second one in its text could change.
+bool only_writes(std::string_view in) {
+  const wire::FrameView view = wire::peek_frame(in);
+  if (view.status != wire::FrameStatus::complete) return false;
+  const auto text = wire::read_query(wire::take_frame(in, view).body());
+  if (!text || retry::asks_for_no_replay(*text)) return false;
+  const retry::TextFacts facts = retry::understand(*text);
+  return facts.understood && facts.statements.size() == 1 &&
+         facts.statements.front().nature == retry::Nature::write && !facts.external() &&
+         !facts.session_effect();
+}
+
 }  // namespace
 
-// The COMMIT stands in front of the backend. `log`: what was said before it.
-void ReplayedSession::decide_token(std::string_view log, Output& out, TimePoint now) {
+// The COMMIT, or the write, stands at the front of `in`. `log`: what was said before it.
+void ReplayedSession::decide_token(std::string_view log, std::string_view in, Output& out,
+                                   TimePoint now) {
   retry::TokenSource& tokens = replay_->tokens;
-  recording_->ends = true;
+  const bool alone = session_.wants_token_alone();
+  recording_->ends = !alone;
   if (const std::optional<bool> answer = session_.take_tokens_answer(); answer && *answer) {
     tokens.note_available();
   }
   // What must not be run again must not fail for the sake of a row either.
-  const bool possible =
-      !recording_->unrepeatable && !recording_->bound && !retry::asks_for_no_replay(log) &&
-      retry::may_have_written(log, [&](std::string_view name) {
-        const PreparedStatement* known = session_.statement(name);
-        return known != nullptr ? std::optional<std::string>(known->query) : std::nullopt;
-      });
+  bool possible =
+      !recording_->unrepeatable && !recording_->bound && !retry::asks_for_no_replay(log);
+  if (alone) {
+    possible = possible && level_ >= ReplayLevel::token && only_writes(in);
+  } else {
+    possible = possible && retry::may_have_written(log, [&](std::string_view name) {
+                 const PreparedStatement* known = session_.statement(name);
+                 return known != nullptr ? std::optional<std::string>(known->query) : std::nullopt;
+               });
+  }
   if (!possible) {
     session_.decide_token({});
     return;
@@ -61,16 +79,17 @@ void ReplayedSession::decide_token(std::string_view log, Output& out, TimePoint 
   session_.decide_token(*available ? retry::token_insert(token_) : std::string());
 }
 
-// Nothing was committed; it will be run again, without a token.
+// Nothing was committed; it will be run again, without a token unless this one was cancelled.
 void ReplayedSession::note_refused_token(Output& out, TimePoint now) {
   out.token = retry::TokenUse::refused;
-  replay_->tokens.note_unavailable(now);
+  if (!session_.token_canceled()) replay_->tokens.note_unavailable(now);
 }
 
 // The answer to a COMMIT with a token is lost, or leaves open what became of it.
 Next ReplayedSession::settle_loss(const std::string& cause, Next next, Output& out, TimePoint now) {
   const bool live = phase_ == Phase::live;
-  auto committed = std::make_unique<CommittedState>(session_.presume_committed(recording_->held));
+  auto committed = std::make_unique<CommittedState>();
+  if (session_.token_sent()) *committed = session_.presume_committed(recording_->held);
   const retry::Transcript& told = live ? recording_->transcript : run_->again;
   const retry::Decision if_aborted =
       judge(retry::Failure::transaction_lost, true, told, told.current().completed);
@@ -89,18 +108,9 @@ Next ReplayedSession::settle_loss(const std::string& cause, Next next, Output& o
 }
 
 void ReplayedSession::ask_outcome(Next& next, Output& out) {
-  std::string bytes;
-  wire::append_query(bytes, replay_->safeties.settle(run_->token));
-  std::string_view in = bytes;
-  const std::size_t mark = out.to_client.size();
-  const std::size_t server_mark = out.to_server.size();
   run_->cannot_be_asked = false;
   run_->verdict = TokenVerdict::unknown;
-  phase_ = Phase::asking;
-  next = session_.on_client(in, out);
-  detach(out.to_server, server_mark);
-  out.to_client.truncate(mark);
-  if (!in.empty()) phase_ = Phase::replaying;  // when there is a backend
+  ask(replay_->safeties.settle(run_->token), next, out);
 }
 
 Next ReplayedSession::hear_outcome(std::string_view bytes, Next next, Output& out, TimePoint now) {
@@ -164,10 +174,7 @@ Next ReplayedSession::finish_committed(Next next, Output& out, TimePoint now) {
   tell_parameters(out);
   session_.adopt_committed(std::move(*run.committed), out);
   out.replays.push_back(note_of_run(ReplayResult::masked, now));
-  run_.reset();
-  end_recording();
-  phase_ = Phase::live;
-  deadline_ = never;
+  abandon_run();
   if (draining_) {
     const Next drained = session_.drain(out, drain_reason_);
     if (drained != Next::need_input) return drained;

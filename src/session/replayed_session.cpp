@@ -28,7 +28,9 @@ constexpr std::array<std::string_view, 6> reading_words = {"select",  "with",  "
 
 ReplayedSession::ReplayedSession(SessionContext& context, ReplayContext* replay,
                                  std::uint64_t number, SettingsPtr startup, wire::KeyData key)
-    : session_(context, number, std::move(startup), std::move(key)), replay_(replay) {}
+    : session_(context, number, std::move(startup), std::move(key)),
+      replay_(replay),
+      number_(number) {}
 
 ReplayedSession::~ReplayedSession() {
   if (recording_) end_recording();
@@ -109,6 +111,9 @@ void ReplayedSession::forget_finished() {
 // --- Live ---------------------------------------------------------------------------------------
 
 Next ReplayedSession::on_client(std::string_view& in, Output& out, TimePoint now) {
+  if (phase_ != Phase::live && run_->dormant && in.starts_with(wire::frontend::terminate)) {
+    abandon_run();  // nobody wants what was lost back
+  }
   if (phase_ != Phase::live) {
     const Next next = on_client_in_run(!in.empty(), out, now);
     if (phase_ != Phase::live || next != Next::need_input) return next;
@@ -186,7 +191,7 @@ Next ReplayedSession::record(std::string_view& in, Output& out, TimePoint now) {
 Next ReplayedSession::feed(std::string_view& in, std::string_view log, Output& out, TimePoint now) {
   Next next = session_.on_client(in, out);
   if (!session_.wants_token()) return next;
-  decide_token(log, out, now);
+  decide_token(log, in, out, now);
   next = session_.on_client(in, out);
   return next;
 }
@@ -213,6 +218,7 @@ Next ReplayedSession::on_server(std::string_view& in, Output& out, TimePoint now
   const std::uint32_t queries = out.queries;
   const std::uint32_t transactions = out.transactions;
   const bool could_commit = session_.lost_work().may_have_committed;
+  alone_ = session_.token_sent_alone();
   const Next next = session_.on_server(in, out);
   if (phase_ != Phase::live) {
     const Next compared = take_found_loss(compare(out, mark, next, now), out, now);
@@ -330,11 +336,12 @@ void ReplayedSession::observe_frames(std::string_view bytes) {
 // some time old: until then, the read can be run again without anybody having seen anything.
 bool ReplayedSession::holds_back(Output& out, std::size_t mark, TimePoint now) {
   Recording& recording = *recording_;
+  const bool token = session_.token_sent() || session_.token_refused();
   if (recording.held.empty()) {
-    if (session_.has_found_loss() && !session_.token_sent()) return false;
+    if (session_.has_found_loss() && !token) return false;
     const bool untold =
         recording.transcript.units().empty() && recording.transcript.current().messages == 0;
-    if (session_.token_sent()) {
+    if (token) {
       // Until it is known whether all of it comes: the rest can be found out.
     } else if (!untold || out.to_client.size() == mark || !session_.attached() ||
                session_.in_transaction() || session_.lost_work().may_have_committed ||

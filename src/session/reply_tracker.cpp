@@ -51,7 +51,9 @@ bool ReplyTracker::push(Reply reply) {
     unsynced_ = false;  // its end is the end of the implicit transaction before it, too
   } else if (reply.kind != ReplyKind::function && reply.kind != ReplyKind::local_deallocate) {
     unsynced_ = true;
+    client_unsynced_ = client_unsynced_ || !reply.own;
   }
+  if (!unsynced_) client_unsynced_ = false;
   if (is_request(reply.kind) && !reply.own) ++requests_;
   entries_.push(reply);
   return true;
@@ -70,7 +72,7 @@ bool ReplyTracker::on_ready() {
     // The Sync that a failed COPY seemed to have swallowed was answered after all.
     if (!in_doubt_) return false;
     skipping_ = false;
-    unsynced_ = false;
+    unsynced_ = client_unsynced_ = false;
     return true;
   }
   switch (head().kind) {
@@ -111,6 +113,7 @@ void ReplyTracker::on_copy_in() {
       if (!entry.own) request_done();
       entries_.erase(i);
       unsynced_ = unsynced_ || copy_by_execute_;
+      client_unsynced_ = client_unsynced_ || copy_by_execute_;
       continue;
     }
     ++i;
@@ -142,7 +145,8 @@ bool ReplyTracker::owes_unnamed_parse() const {
 void ReplyTracker::clear() {
   entries_.clear();
   requests_ = 0;
-  unsynced_ = skipping_ = copy_in_ = copy_by_execute_ = copy_took_sync_ = in_doubt_ = false;
+  unsynced_ = client_unsynced_ = skipping_ = copy_in_ = copy_by_execute_ = copy_took_sync_ =
+      in_doubt_ = false;
 }
 
 }  // namespace dwspool::session

@@ -113,7 +113,7 @@ retry::LostWork Session::lost_work() const {
   return {.sent = sent_ != Sent::nothing,
           .in_transaction = in_transaction(),
           .may_have_committed = may_have_committed_,
-          .commits_nothing = guarded || sent_ == Sent::begin};
+          .commits_nothing = guarded || sent_ == Sent::begin || token_refused()};
 }
 
 std::unique_ptr<ClientStatements> Session::settled_statements() const {

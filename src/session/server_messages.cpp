@@ -122,6 +122,9 @@ Next Session::on_server_frame(const wire::Frame& frame, Output& out) {
     case be::parameter_status:
       return on_parameter_status(frame, out);
     case be::notice_response:
+      // The last words of a server process that goes for another's sake (doc/replay.md).
+      if (wire::read_error(frame.body()).sqlstate.starts_with("57P")) backend_->ending = true;
+      [[fallthrough]];
     case be::notification_response:
       if (state_ == SessionState::attached) out.to_client.add(frame.bytes);
       return Next::need_input;
@@ -367,7 +370,6 @@ void Session::pass_command_complete(const wire::Frame& frame, Output& out) {
     return;
   }
   // Asked in other words than the client's: the first tag is its answer, the others are ours.
-  constexpr std::uint64_t answered = std::uint64_t{1} << 63U;
   const std::uint64_t tag = replies.head().tag;
   if (tag == QueryFix::token) {
     replies.set_head_tag(0);
@@ -378,8 +380,8 @@ void Session::pass_command_complete(const wire::Frame& frame, Output& out) {
     send_complete("ROLLBACK", out);
     return;
   }
-  if ((tag & answered) != 0) return;
-  replies.set_head_tag(tag | answered);
+  if ((tag & first_tag_seen) != 0) return;
+  replies.set_head_tag(tag | first_tag_seen);
   if (QueryFix::unpack(tag).set_to_reset) {
     send_complete("RESET", out);
   } else {

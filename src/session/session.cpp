@@ -312,7 +312,7 @@ Next Session::on_backend_lost(std::string_view cause, Output& out) {
   if (stateful && outcome != retry::Outcome::in_doubt) report = session_lost_report(cause);
 
   const std::size_t owed = lost.replies.requests_owed();
-  const bool unsynced = lost.replies.unsynced();
+  const bool unsynced = lost.replies.client_unsynced();
   const bool transaction_goes_on =
       in_transaction && outcome != retry::Outcome::in_doubt && !commit_failed;
   // One that was lost before stays lost, if this backend has heard nothing of the client's.
@@ -361,6 +361,16 @@ Next Session::on_quiet(Output& out) {
     return begin_sync(out);
   }
   return Next::need_input;
+}
+
+sql::Statement Session::recognize(std::string_view text) const {
+  // In session mode the one thing that a backend cannot be cleaned of must be seen (Cleaner).
+  const PoolMode mode = context_->config.mode;
+  const bool names_matter =
+      mode == PoolMode::automatic ||
+      (mode == PoolMode::session && backend_ != nullptr && backend_->dialect == Dialect::dws);
+  return sql::recognize(text, escapes_standard_, encoding_safe_, names_matter,
+                        context_->config.pin_on.get());
 }
 
 void Session::push(ReplyKind kind, bool own, std::uint64_t tag) {

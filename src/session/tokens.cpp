@@ -2,12 +2,14 @@
 // (retry/commit_token.h). Whether there shall be one is decided elsewhere; here is how it travels.
 //
 // A simple Query gets the INSERT in front, in the same text: the server runs COMMIT only if that
-// has succeeded. In the extended protocol it goes in front of the Bind of the COMMIT, without a
-// Sync, for the same reason. The client hears nothing of it.
+// has succeeded. A write outside of a transaction gets it behind, which makes both one transaction.
+// In the extended protocol it goes in front of the Bind of the COMMIT, without a Sync, for the same
+// reason. The client hears nothing of it.
 #include <algorithm>
 #include <array>
 #include <utility>
 
+#include "dwspool/sql/lexer.h"
 #include "dwspool/wire/cursor.h"
 #include "dwspool/wire/sqlstate.h"
 
@@ -68,24 +70,44 @@ HeldAnswer look_at(std::string_view held) {
 // --- Whether ------------------------------------------------------------------------------------
 
 // The COMMIT is at the front of the client's input, and stays there if it is to wait.
-bool Session::stops_for_token(bool& consumed) {
+bool Session::stops_for_token(bool alone, bool& consumed) {
   using Stage = CommitToken::Stage;
   if (mark_ == nullptr || !mark_->tokens) return false;
   if (!token_) token_ = std::make_unique<CommitToken>();
-  if (token_->stage == Stage::none && may_carry_token()) token_->stage = Stage::wanted;
+  if (token_->stage == Stage::none && may_carry_token(alone)) {
+    token_->stage = Stage::wanted;
+    token_->alone = alone;
+  }
   if (token_->stage != Stage::wanted && token_->stage != Stage::asking) return false;
   consumed = false;
   return true;
 }
 
 // The transaction is surely open, nothing is under way that may fail or end it, and all that its
-// COMMIT changes in the session is known beforehand.
-bool Session::may_carry_token() const {
-  return backend_->status == wire::TxStatus::in_transaction &&
-         backend_->replies.requests_owed() == 0 && !backend_->replies.copy_in() &&
-         only_names(backend_->replies) && !chained_ && !begin_sent_ && !lost_transaction_ &&
-         pins_ == 0 && !read_only_.on && read_only_.block == ReadOnly::Block::none &&
+// COMMIT changes in the session is known beforehand. `alone`: there is none.
+bool Session::may_carry_token(bool alone) const {
+  const bool clear = backend_->replies.requests_owed() == 0 && !backend_->replies.copy_in() &&
+                     !chained_ && !begin_sent_ && !lost_transaction_ && pins_ == 0 &&
+                     !read_only_.on && read_only_.block == ReadOnly::Block::none;
+  if (!clear) return false;
+  if (alone) {
+    return backend_->status == wire::TxStatus::idle && backend_->replies.empty() &&
+           !backend_->replies.client_unsynced() && !backend_->replies.skipping();
+  }
+  return backend_->status == wire::TxStatus::in_transaction && only_names(backend_->replies) &&
          backend_->reported == reported_mark_;
+}
+
+// One statement of those that do nothing but write, outside of a transaction; a text of two
+// statements is one transaction for the server. What else it may do is asked behind this.
+bool Session::writes_alone(const sql::Statement& statement, std::string_view text) const {
+  if (!statement.single || statement.kind != sql::StatementKind::other || statement.effects.any() ||
+      !escapes_standard_ || !encoding_safe_ || backend_->status != wire::TxStatus::idle ||
+      !deferred_begin_.empty()) {
+    return false;
+  }
+  const sql::Token first = sql::Lexer(text, true).next();
+  return first.is("insert") || first.is("update") || first.is("delete") || first.is("merge");
 }
 
 bool Session::binds_commit(const wire::Frame& frame) const {
@@ -167,6 +189,12 @@ std::string Session::take_token() {
 void Session::add_token(std::string_view text, std::string& instead, Reply& reply) {
   const std::string insert = take_token();
   if (insert.empty()) return;
+  if (token_->alone) {
+    // Behind it, so that what the client hears of its text is as it would be without.
+    instead.append(text).append("\n;").append(insert);
+    reply.tag = QueryFix::token_behind;
+    return;
+  }
   instead.append(insert).append("\n;").append(text);
   reply.tag = QueryFix::token;
 }
@@ -205,12 +233,16 @@ bool Session::is_token_error(const wire::ErrorFields& fields) {
   if (token_->stage == CommitToken::Stage::asking) return replies.head_is_own();
   if (token_->stage != CommitToken::Stage::sent) return false;
   const Reply& head = replies.head();
-  if (head.own || (head.kind == ReplyKind::query && head.tag == QueryFix::token)) {
+  const bool behind = (head.tag & QueryFix::token_behind) != 0;
+  const bool of_token = behind ? (head.tag & first_tag_seen) != 0 : head.tag == QueryFix::token;
+  if (head.own || (head.kind == ReplyKind::query && of_token)) {
     token_->refused = true;
+    token_->canceled = fields.sqlstate == wire::sqlstate::query_canceled;
     may_have_committed_ = false;  // the COMMIT behind it was skipped
     return true;
   }
-  return backend_->dialect != Dialect::postgres && leaves_doubt(fields);
+  // What a coordinator says of a statement is weighed elsewhere (retry/refusal.h).
+  return !token_->alone && backend_->dialect != Dialect::postgres && leaves_doubt(fields);
 }
 
 // --- Afterwards ---------------------------------------------------------------------------------
@@ -224,7 +256,11 @@ CommittedState Session::presume_committed(std::string_view held) const {
     if (reply.own) return;
     switch (reply.kind) {
       case ReplyKind::query:
-        if (!told.completed) wire::append_command_complete(state.answer, "COMMIT");
+        if (token_->alone) {
+          state.whole = state.whole && told.completed;  // else nobody knows how many rows
+        } else if (!told.completed) {
+          wire::append_command_complete(state.answer, "COMMIT");
+        }
         wire::append_ready_for_query(state.answer, wire::TxStatus::idle);
         break;
       case ReplyKind::parse:

@@ -101,9 +101,9 @@ def test_salt_of_a_changed_password(fake, before):
     cn = fake(dbadmin())
     proxy = before(cn, server_lifetime="1s", pool_mode="transaction")
     run(connect(proxy), "select 1")
-    cn.kill_sessions()
     cn.role("dbadmin").salt = "0" * 63 + "1"
     cn.role("dbadmin").set_password("Gauss@123")
+    cn.kill_sessions()
     assert run(connect(proxy), "select 1") == [(1,)]
     assert cn.role("dbadmin").wrong == 0
 

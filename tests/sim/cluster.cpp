@@ -155,6 +155,15 @@ void Cluster::cancel(std::size_t coordinator, const wire::CancelRequest& request
   }
 }
 
+void Cluster::end_process(std::size_t coordinator, std::uint32_t pid) {
+  for (const auto& process : processes_) {
+    if (process->coordinator() != coordinator || process->gone()) continue;
+    if (process->key().pid != pid) continue;
+    context_->note([&] { return "process " + std::to_string(pid) + " is ended"; });
+    process->terminate();
+  }
+}
+
 wire::KeyData Cluster::new_key() {
   wire::KeyData key;
   key.pid = static_cast<std::uint32_t>(1000 + last_number_);

@@ -82,6 +82,7 @@ Answer SessionModel::run(const Statement& statement, bool alone) {
       token_ = statement.value;
       return done("INSERT 0 1");
     case Op::ask_tokens:
+    case Op::end_process:
       return row("1");
     case Op::fail:
       return error("22012");

@@ -58,6 +58,7 @@ enum class Op : std::uint8_t {
   ask_tokens,
   outcome,       // settles it
   look_outcome,  // only looks, which proves nothing
+  end_process,   // by its number
   unknown,
 };
 

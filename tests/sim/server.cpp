@@ -285,6 +285,9 @@ void ServerProcess::run_statement() {
     static_cast<void>(answer_outcome(statement));
     return;
   }
+  if (statement.op == Op::end_process) {
+    cluster_->end_process(coordinator_, static_cast<std::uint32_t>(std::stoul(statement.value)));
+  }
   const bool refused =
       cluster_->habits(coordinator_).manners == Manners::gauss && statement.op == Op::discard_all;
   Answer answer;

@@ -189,6 +189,7 @@ class Cluster {
   // Null when nobody listens.
   ServerProcess* connect(std::size_t coordinator, Plug plug);
   void crash(std::size_t coordinator);
+  void end_process(std::size_t coordinator, std::uint32_t pid);
   void restart(std::size_t coordinator) { coordinators_[coordinator].up = true; }
   // A standby becomes the primary: all transactions are lost, and for a while nobody gets in.
   void begin_promotion();

@@ -13,6 +13,7 @@ Shell::Shell(Context& context, Network& network, Cluster& cluster, const ShellOp
       cluster_(cluster),
       options_(options),
       no_settings_(settings_.intern(session::SettingSet{})),
+      moderator_(std::make_shared<retry::Moderator>(options.moderator)),
       sessions_(std::make_shared<proxy::SharedSessions>(options.sessions, statements_, settings_,
                                                         reported_, options.replay,
                                                         retry::ErrorTable())),

@@ -46,6 +46,7 @@ class Shell;
 struct ShellOptions {
   session::SessionConfig sessions;
   retry::ReplayOptions replay;
+  retry::ModeratorOptions moderator;
   pool::PoolOptions pool;
   std::uint32_t pool_size = 2;
   std::uint32_t reserve_size = 0;
@@ -307,6 +308,7 @@ class Shell {
   session::Interner<session::SettingSet> settings_;
   session::Interner<session::ReportedSet> reported_;
   session::SettingsPtr no_settings_;
+  std::shared_ptr<retry::Moderator> moderator_;
   std::shared_ptr<proxy::SharedSessions> sessions_;
   session::Output output_;
   pool::Pool pool_;

@@ -138,6 +138,7 @@ void Back::on_logged_in() {
   core_.reported = shell_.reported_.intern(std::move(reported));
   core_.applied = shell_.no_settings_;
   core_.key = login.key();
+  core_.local_port = 1;
   core_.dialect = login.dialect();
   shell_.guard_.on_success(account);
   shell_.topology_.on_opened(static_cast<cluster::HostId>(coordinator_));

@@ -66,6 +66,7 @@ Decision decide(const Situation& situation, const std::vector<LoggedUnit>& units
 }  // namespace
 
 void Shell::spoil_replay() {
+  sessions_->replay.moderator = moderator_;
   sessions_->replay.tokens.prefix = std::to_string(++token_sources_);
   session::ReplayContext::Safeties& safeties = sessions_->replay.safeties;
   switch (context_.broken) {
@@ -120,7 +121,8 @@ void Front::watch_replay() {
       ++context.broken_times;
     }
   }
-  if (shell_.output_.queries > 0) token_sent_ = false;
+  const bool refused = shell_.output_.token == retry::TokenUse::refused;
+  if (shell_.output_.queries > 0 || refused) token_sent_ = false;
   if (told && context.is_broken(Broken::replay_what_was_told)) run_what_was_told();
 }
 

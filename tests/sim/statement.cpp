@@ -1,4 +1,5 @@
 // Reading the few forms of statements that the simulated clients and dwspool use.
+#include <algorithm>
 #include <cctype>
 #include <cstdlib>
 
@@ -73,6 +74,12 @@ Statement numbered(Op op, const std::string& word) {
 
 Statement read_select(const Words& w) {
   const std::string& what = w.at(1);
+  if (what == "pg_catalog" && w.at(2) == "pg_terminate_backend") {
+    // "... WHERE pid OPERATOR(pg_catalog.=) 1234 ..."
+    const auto where = std::find(w.words.begin(), w.words.end(), "where");
+    const auto behind = static_cast<std::size_t>(where - w.words.begin()) + 4;
+    return make(Op::end_process, {}, w.at(behind));
+  }
   if (what == "pg_catalog") return make(Op::ask_tokens);
   if (what == "dwspool")
     return make(w.at(2) == "look" ? Op::look_outcome : Op::outcome, {}, w.at(3));
@@ -162,6 +169,7 @@ bool has_rows(const Statement& statement) {
     case Op::unlock_all:
     case Op::session_state:
     case Op::ask_tokens:
+    case Op::end_process:
     case Op::outcome:
     case Op::look_outcome:
       return true;

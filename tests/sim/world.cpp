@@ -69,6 +69,14 @@ void World::configure() {
     if (client_options_.plain) client_options_.requests *= 2;
     if (context_.apart.chance(60)) shell_options_.replay.level = ReplayLevel::token;
   }
+  if (context_.apart.chance(20)) {
+    retry::ModeratorOptions& moderator = shell_options_.moderator;
+    moderator.most_waiting = context_.apart.between(1, 2);
+    moderator.rate = 1;
+    moderator.burst = 1;
+    moderator.most_switchovers = static_cast<std::uint32_t>(context_.apart.below(3));
+    moderator.quarantine_after = static_cast<std::uint32_t>(context_.apart.between(1, 2));
+  }
   client_options_.transactions_replayed = shell_options_.replay.level >= ReplayLevel::transaction;
   if (random.chance(20)) cluster_.set_forgetful();
   shell_options_.connect_timeout = std::chrono::seconds(5);

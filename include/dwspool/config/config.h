@@ -125,6 +125,15 @@ struct PassThrough {
   friend bool operator==(const PassThrough&, const PassThrough&) = default;
 };
 
+// What keeps replay from making a failure worse; see retry/moderator.h. 0: no bound.
+struct ReplayBounds {
+  std::uint32_t max_waiting = 5000;
+  std::uint32_t attempt_rate = 200;  // per second, at first
+  std::uint32_t max_switchovers = 20;
+  std::uint32_t quarantine_after = 2;
+  friend bool operator==(const ReplayBounds&, const ReplayBounds&) = default;
+};
+
 struct Cluster {
   std::string name;
   std::vector<Coordinator> coordinators;                 // not empty
@@ -143,6 +152,7 @@ struct Cluster {
   Probing probing;
   Discovery discovery;
   std::vector<Refusal> refusals;  // replay.refusals
+  ReplayBounds replay_bounds;
   AuthQuery auth_query;
   PassThrough pass_through;  // not both
   // Refused passwords of a user in an hour; by default 3 for DWS, any number (0) for PostgreSQL.

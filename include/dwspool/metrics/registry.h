@@ -22,8 +22,8 @@ namespace dwspool::metrics {
 // What failed, what became of it and why it was not run again: the indices and names are those of
 // module retry, 0 of the first and the last of these is "none".
 inline constexpr std::size_t replay_failures = 7;
-inline constexpr std::size_t replay_results = 11;
-inline constexpr std::size_t replay_reasons = 15;
+inline constexpr std::size_t replay_results = 12;
+inline constexpr std::size_t replay_reasons = 18;
 inline constexpr std::size_t token_uses = 4;
 inline constexpr std::size_t token_verdicts = 3;
 std::string_view token_use_name(std::size_t index);
@@ -50,6 +50,7 @@ struct PoolBlock {
   DurationHistogram wait_seconds;         // for a backend; only waits, no immediate grants
   DurationHistogram replay_seconds;       // from the failure to the answer, whatever that was
   Gauge replay_log_bytes;
+  Gauge replay_waiting;  // clients, for something to be run again
   // Transactions that were looked at before anything had failed; 0: it would have been masked.
   std::array<Counter, replay_reasons> replay_samples;
   Gauge clients_idle;

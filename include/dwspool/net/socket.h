@@ -84,6 +84,8 @@ class Socket {
   const tls::Engine* tls() const { return tls_ ? tls_->engine.get() : nullptr; }
   // For people: "TLSv1.3 TLS_AES_256_GCM_SHA384", or "none".
   std::string tls_text() const;
+  // Of this end of a TCP connection; 0 for others.
+  std::uint16_t local_port() const;
   bool shaking_hands() const {
     return tls_ && tls_->engine->state() == tls::Engine::State::shaking_hands;
   }

@@ -21,6 +21,7 @@
 #include "dwspool/auth/credential.h"
 #include "dwspool/config/config.h"
 #include "dwspool/metrics/registry.h"
+#include "dwspool/retry/moderator.h"
 
 #include "dwspool/net/address.h"
 #include "dwspool/net/connector.h"
@@ -90,6 +91,7 @@ class ClusterState {
   std::uint32_t generation(cluster::HostId host) const {
     return slots_[host]->generation.load(std::memory_order_acquire);
   }
+  const std::shared_ptr<retry::Moderator>& moderator() const { return moderator_; }
   // How many passwords of a user may be refused in an hour; 0: any number.
   std::uint32_t failure_budget() const {
     return cluster_.auth_failure_budget.value_or(dialect() == Dialect::postgres ? 0 : 3);
@@ -194,6 +196,7 @@ class ClusterState {
 
   mutable std::mutex mutex_;
   cluster::Topology topology_;
+  const std::shared_ptr<retry::Moderator> moderator_;
   TimePoint prober_wakes_ = never;  // by itself
   std::vector<Account> offers_;
   std::vector<Name> names_;

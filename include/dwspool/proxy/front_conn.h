@@ -142,6 +142,7 @@ class FrontConn final : public net::Socket::Handler {
   void watch_deadline();
   void tally_replays();
   void report(const session::ReplayNote& note);
+  void report_quarantine(const session::ReplayNote& note);
   // front_log.cpp
   void time_statement(std::string_view in);
   void log_slow_statement();

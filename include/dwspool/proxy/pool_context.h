@@ -109,6 +109,7 @@ struct PoolContext {
     std::int64_t clients_waiting = 0;
     std::int64_t oldest_wait_since = 0;
     std::int64_t replay_log_bytes = 0;
+    std::int64_t replay_waiting = 0;
   };
   Shown shown_;
 };

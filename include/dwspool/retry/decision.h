@@ -48,6 +48,10 @@ enum class Refusal : std::uint8_t {
   forwarded,  // half of a large message has gone to the client
   pinned,     // the session is bound to its backend: nothing is kept
   unproven,   // a read, if the functions in it only read; nobody knows
+  // What goes on in the cluster (moderator.h):
+  quarantined,  // the statement has taken servers down
+  crowded,      // too many wait already
+  flapping,     // the cluster has failed too often of late
 };
 std::string_view to_string(Refusal refusal);
 
@@ -64,6 +68,7 @@ enum class ReplayResult : std::uint8_t {
   lost_again,     // lost once more, with an outcome that nobody knows
   refused_again,  // refused once more, in a way that is not to be repeated
   in_doubt,       // failed once more, and may have committed
+  quarantined,    // has taken its connection away again and again
 };
 std::string_view to_string(ReplayResult result);
 

@@ -28,6 +28,10 @@ struct Backend {
   SettingsPtr applied;   // what dwspool has set on it beyond the server's defaults
   Dialect dialect = Dialect::unknown;
   wire::KeyData key;  // for CancelRequest; never shown to a client
+  // Of dwspool's end of the TCP connection: names the server process, together with key.pid, if
+  // nobody translates addresses in between. 0: not known.
+  std::uint16_t local_port = 0;
+  bool ending = false;  // it has said, without being asked, that it is about to end
   wire::TxStatus status = wire::TxStatus::idle;
   ReplyTracker replies;
   BackendStatements statements;

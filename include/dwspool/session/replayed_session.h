@@ -39,6 +39,7 @@
 #include "dwspool/retry/catalog_question.h"
 #include "dwspool/retry/commit_token.h"
 #include "dwspool/retry/decision.h"
+#include "dwspool/retry/moderator.h"
 #include "dwspool/retry/refusal.h"
 #include "dwspool/retry/replay_options.h"
 #include "dwspool/retry/transcript.h"
@@ -69,8 +70,10 @@ struct ReplayContext {
   retry::ErrorTable errors;
   retry::CatalogCache catalog;  // of this pool's database and user
   retry::TokenSource tokens;
+  std::shared_ptr<retry::Moderator> moderator;  // of the cluster; null: no bounds
   std::vector<std::unique_ptr<Recording>> spare;
-  std::size_t memory = 0;  // of the logs in use
+  std::size_t memory = 0;   // of the logs in use
+  std::size_t waiting = 0;  // clients, for something to be run again
   // One transaction in so many is a sample.
   static constexpr std::uint32_t sample_every = 256;
   std::uint32_t until_sample = sample_every;
@@ -146,6 +149,36 @@ class ReplayedSession {
 
  private:
   enum class Phase : std::uint8_t { live, pausing, asking, replaying };
+  // A server process that may not have noticed yet that its connection is gone.
+  struct Fence {
+    std::uint32_t pid = 0;
+    std::uint16_t port = 0;  // of dwspool's end; 0: not known
+    TimePoint lost{};
+  };
+
+  // A client that waits for something to be run again, counted while it does.
+  class Presence {
+   public:
+    Presence() = default;
+    Presence(ReplayContext& replay, std::size_t bytes, TimePoint now);
+    Presence(Presence&& other) noexcept
+        : replay_(std::exchange(other.replay_, nullptr)), seat_(std::move(other.seat_)) {}
+    Presence& operator=(Presence&& other) noexcept {
+      std::swap(replay_, other.replay_);
+      std::swap(seat_, other.seat_);
+      return *this;
+    }
+    Presence(const Presence&) = delete;
+    Presence& operator=(const Presence&) = delete;
+    ~Presence() {
+      if (replay_ != nullptr) --replay_->waiting;
+    }
+
+   private:
+    ReplayContext* replay_ = nullptr;
+    retry::Moderator::Seat seat_;
+  };
+
   // One effort to make good one failure.
   struct Run {
     retry::Failure failure = retry::Failure::in_doubt;
@@ -169,6 +202,9 @@ class ReplayedSession {
     retry::TokenVerdict verdict = retry::TokenVerdict::unknown;
     bool cannot_be_asked = false;
     bool settled = false;  // for the note
+    Fence fence;           // not known: none is wanted, or it is done
+    Presence waits;
+    bool takes_down = false;  // its server, again and again
     // As the client knows them; null: as they were at the mark, for it was told nothing since.
     std::unique_ptr<ClientStatements> statements;
     ReportedPtr told;
@@ -216,15 +252,25 @@ class ReplayedSession {
                         std::size_t completed) const;
   std::vector<retry::UnitTexts> texts_of_log(std::size_t size) const;
   std::vector<retry::LoggedUnit> logged_units(std::size_t size, bool& asked_not_to) const;
-  std::uint64_t fingerprint_of_failed() const;
+  std::uint64_t fingerprint_of_failed(const retry::Transcript& told) const;
   OpenRequests open_requests() const;
   void begin_run(retry::Failure failure, std::string_view cause, wire::ErrorReport report,
                  bool in_transaction, bool only_if_reads, TimePoint now);
   void note_refusal(retry::Failure failure, retry::Refusal why, std::string_view cause,
                     Output& out) const;
 
+  // replay_moderation.cpp: for the sake of the cluster
+  retry::Decision moderate(retry::Decision decision, retry::Failure failure, TimePoint now) const;
+  bool takes_servers_down(const retry::LostWork& work, const retry::Transcript& told,
+                          TimePoint now) const;
+  bool may_wait(TimePoint now);
+  Fence fence_for(const retry::LostWork& work, TimePoint now) const;
+  void ask_fence(Next& next, Output& out, TimePoint now);
+  Next hear_fence(std::string_view bytes, Next next);
+  void ask(std::string_view sql, Next& next, Output& out);
+
   // replay_token.cpp: a COMMIT whose outcome can be found out
-  void decide_token(std::string_view log, Output& out, TimePoint now);
+  void decide_token(std::string_view log, std::string_view in, Output& out, TimePoint now);
   void note_refused_token(Output& out, TimePoint now);
   Next settle_loss(const std::string& cause, Next next, Output& out, TimePoint now);
   void ask_outcome(Next& next, Output& out);
@@ -256,6 +302,7 @@ class ReplayedSession {
   bool same_unit(std::size_t i) const;
   bool compare_last();
   void finish_run(Output& out, TimePoint now);
+  void abandon_run();
   void tell_parameters(Output& out) const;
   ReplayNote note_of_run(retry::ReplayResult result, TimePoint now);
   Next give_up(const wire::ErrorReport& report, retry::ReplayResult result, Next next, Output& out,
@@ -266,12 +313,14 @@ class ReplayedSession {
   ReplayContext* replay_;
   Phase phase_ = Phase::live;
   bool cancelled_ = false;
+  std::uint64_t number_;
   retry::Refusal unrecorded_ = retry::Refusal::none;  // why nothing is kept, if recording stopped
   bool draining_ = false;
   std::string_view drain_reason_;
   Dialect dialect_ = Dialect::unknown;  // of the last backend
   TimePoint deadline_ = never;
-  std::string token_;  // of the last COMMIT that got one
+  std::string token_;   // of the last COMMIT, or write, that got one
+  bool alone_ = false;  // what the server answers now is a write with a token
   std::unique_ptr<Recording> recording_;
   std::unique_ptr<Run> run_;
   std::optional<Effort> effort_;

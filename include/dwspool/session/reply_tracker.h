@@ -67,6 +67,8 @@ struct QueryFix {
 
   // The first tag is that of a commit token, and not the client's; all others are.
   static constexpr std::uint64_t token = std::uint64_t{1} << 61U;
+  // The first tag is the client's, and the second one that of a commit token.
+  static constexpr std::uint64_t token_behind = std::uint64_t{1} << 60U;
   // The first tag is ROLLBACK, not COMMIT; all others are the client's.
   static constexpr std::uint64_t lost_commit = std::uint64_t{1} << 62U;
 
@@ -77,6 +79,9 @@ struct QueryFix {
     return {(tag & 1U) != 0, static_cast<std::uint32_t>(tag >> 1U)};
   }
 };
+
+// In a query's tag: its first CommandComplete has come.
+inline constexpr std::uint64_t first_tag_seen = std::uint64_t{1} << 63U;
 
 class ReplyTracker {
  public:
@@ -94,6 +99,8 @@ class ReplyTracker {
   bool quiet() const { return empty() && !unsynced_ && !skipping_ && !copy_in_; }
   // Messages of the extended protocol were sent and no Sync behind them.
   bool unsynced() const { return unsynced_; }
+  // ... of the client's.
+  bool client_unsynced() const { return unsynced_ && client_unsynced_; }
   bool skipping() const { return skipping_; }
   bool copy_in() const { return copy_in_; }
   // One of the extended protocol: which Sync is answered depends on when it arrives.
@@ -167,6 +174,7 @@ class ReplyTracker {
   std::size_t requests_ = 0;
   std::uint64_t requests_done_ = 0;
   bool unsynced_ = false;
+  bool client_unsynced_ = false;
   bool skipping_ = false;
   bool copy_in_ = false;
   bool copy_by_execute_ = false;

@@ -105,7 +105,7 @@ struct SessionMark {
 // The session as it will be if the COMMIT under way has succeeded, and the rest of the answer to
 // it. Of a backend that is being left.
 struct CommittedState {
-  bool whole = true;  // false: the rest of the answer is not known, or not the settings
+  bool whole = false;  // false: the rest of the answer is not known, or not the settings
   std::string answer;
   SettingsPtr wanted;
   std::unique_ptr<ClientStatements> statements;
@@ -213,6 +213,8 @@ class Session {
   bool wants_token() const {
     return token_ != nullptr && token_->stage == CommitToken::Stage::wanted;
   }
+  // wants_token(): it is for a write outside of a transaction, a simple Query.
+  bool wants_token_alone() const { return wants_token() && token_->alone; }
   // The server is asked whether it has a place for such rows (retry::token_question); it stops
   // again when the answer is there. Precondition, as for decide_token: wants_token().
   void ask_about_tokens(std::string_view question, Output& out);
@@ -224,8 +226,12 @@ class Session {
   bool token_sent() const {
     return token_ != nullptr && token_->stage == CommitToken::Stage::sent && !token_->refused;
   }
+  // ... and not with a COMMIT, but with a write outside of a transaction.
+  bool token_sent_alone() const { return token_sent() && token_->alone; }
   // The row could not be written, and so nothing was committed: a found loss.
   bool token_refused() const { return token_ != nullptr && token_->refused; }
+  // ... since somebody, or a time limit, has cancelled it: the next one may be written.
+  bool token_canceled() const { return token_refused() && token_->canceled; }
   // `held`: what the server has said to the COMMIT already, and the client was not told.
   // Precondition: token_sent().
   CommittedState presume_committed(std::string_view held) const;
@@ -268,6 +274,8 @@ class Session {
     enum class Stage : std::uint8_t { none, wanted, asking, decided, sent };
     Stage stage = Stage::none;
     bool refused = false;
+    bool canceled = false;       // refused: not for what the row is
+    bool alone = false;          // it goes with a write outside of a transaction, not with a COMMIT
     bool whole = true;           // sent: nothing is asked for but the COMMIT
     bool executed = false;       // sent: by the extended protocol, too
     std::optional<bool> answer;  // to the question
@@ -312,8 +320,9 @@ class Session {
   void settle_pins();
 
   // tokens.cpp: the row that goes with a COMMIT
-  bool stops_for_token(bool& consumed);
-  bool may_carry_token() const;
+  bool stops_for_token(bool alone, bool& consumed);
+  bool may_carry_token(bool alone) const;
+  bool writes_alone(const sql::Statement& statement, std::string_view text) const;
   bool binds_commit(const wire::Frame& frame) const;
   std::string take_token();
   void send_for_token(std::string_view sql, Output& out);

@@ -69,7 +69,7 @@ class Postgres:
         with open(path, "w", encoding="utf-8") as hba:
             for line in self.hba:
                 hba.write(line + "\n")
-            hba.write("local all all trust\nhost all all 127.0.0.1/32 trust\n")
+            hba.write("local all all trust\nhost all all 127.0.0.0/8 trust\n")
             hba.write("local replication all trust\nhost replication all 127.0.0.1/32 trust\n")
 
     def start(self, timeout=60):

@@ -84,10 +84,12 @@ class Rule:
 class Relay:
     """Forwards connections to `target_port` on loopback, which may be changed at any time for
     those to come. `connections` counts all so far; `open` lists those of now; the first one has
-    the number 1. A connection for a cancel request or for nothing at all counts, too."""
+    the number 1. A connection for a cancel request or for nothing at all counts, too.
+    `keeps_port`: the server sees the port that the client has."""
 
-    def __init__(self, target_port):
+    def __init__(self, target_port, keeps_port=False):
         self.target_port = target_port
+        self.keeps_port = keeps_port
         self.port = free_port()
         self.connections = 0
         self.rules = ()
@@ -263,6 +265,8 @@ class Link:
         for end in (client, self.server):
             end.setblocking(False)
             end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if relay.keeps_port:
+            self.server.bind(("127.0.0.2", client.getpeername()[1]))
         self.server.connect_ex(("127.0.0.1", relay.target_port))
         self.update()
 

@@ -200,6 +200,7 @@ TEST_CASE("metrics exposition: replay, and the share of what is protected") {
     block->replay_samples[0].add(3);
     block->replay_samples[13].add(1);
     block->replay_log_bytes.set(100);
+    block->replay_waiting.set(3);
     block->replay_seconds.observe(20s);
   }
   registry.pool(0, "sales", "nobody");
@@ -214,6 +215,7 @@ TEST_CASE("metrics exposition: replay, and the share of what is protected") {
   CHECK_FALSE(seen.has("dwspool_replay_refused_total", {{"reason", "none"}}));
   const LabelSet labels = pool("sales", "app");
   CHECK(seen.value("dwspool_replay_log_bytes", labels) == 200);
+  CHECK(seen.value("dwspool_replay_waiting", labels) == 6);
   CHECK(seen.value("dwspool_replay_duration_seconds_count", labels) == 2);
   CHECK(seen.value("dwspool_replay_sampled_total", with(labels, "outcome", "protected")) == 6);
   CHECK(seen.value("dwspool_replay_sampled_total", with(labels, "outcome", "pinned")) == 2);
@@ -243,7 +245,8 @@ TEST_CASE("metrics exposition: the rows of SHOW REPLAY are the same numbers") {
                                                   {"protected_ratio|sales|app||", 0.75},
                                                   {"duration_seconds_count|sales|app||", 1},
                                                   {"duration_seconds_sum|sales|app||", 1.5},
-                                                  {"log_bytes|sales|app||", 0}};
+                                                  {"log_bytes|sales|app||", 0},
+                                                  {"waiting|sales|app||", 0}};
   CHECK(rows == expected);
 }
 

@@ -27,9 +27,9 @@ TEST_CASE("the metrics of replay are named by what they count") {
   static_assert(static_cast<std::size_t>(retry::TokenVerdict::aborted) + 1 ==
                 metrics::token_verdicts);
   static_assert(static_cast<std::size_t>(retry::Failure::in_doubt) + 1 == metrics::replay_failures);
-  static_assert(static_cast<std::size_t>(retry::ReplayResult::in_doubt) + 1 ==
+  static_assert(static_cast<std::size_t>(retry::ReplayResult::quarantined) + 1 ==
                 metrics::replay_results);
-  static_assert(static_cast<std::size_t>(retry::Refusal::unproven) + 1 == metrics::replay_reasons);
+  static_assert(static_cast<std::size_t>(retry::Refusal::flapping) + 1 == metrics::replay_reasons);
 }
 
 }  // namespace dwspool
