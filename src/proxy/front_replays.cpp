@@ -54,7 +54,7 @@ void FrontConn::report_quarantine(const session::ReplayNote& note) {
       "for half an hour",
       {{"user", printable(user_)},
        {"database", printable(pool_->database)},
-       {"statement", hex(note.statement)},
+       {"statement", hex_number(note.statement)},
        {"cause", printable(note.cause, longest_cause)}});
 }
 

@@ -66,6 +66,14 @@ class ReplayScript : public SessionScript {
     notes.clear();
   }
 
+  void check_verdict(retry::TokenVerdict verdict, retry::ReplayResult result) {
+    REQUIRE(notes.size() == 1);
+    REQUIRE(notes[0].verdict);
+    CHECK(to_string(*notes[0].verdict) == to_string(verdict));
+    CHECK(to_string(notes[0].result) == to_string(result));
+    notes.clear();
+  }
+
  private:
   ReplayScript& then(SessionScript& /*step*/) { return *this; }
 

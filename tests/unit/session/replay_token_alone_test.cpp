@@ -36,12 +36,6 @@ class AloneScript : public ReplayScript {
     silent().grant_fresh().to_server(question);
     return *this;
   }
-  void check_verdict(TokenVerdict verdict, ReplayResult result) {
-    REQUIRE(notes.size() == 1);
-    REQUIRE(notes[0].verdict);
-    CHECK(to_string(*notes[0].verdict) == to_string(verdict));
-    CHECK(to_string(notes[0].result) == to_string(result));
-  }
 };
 
 }  // namespace

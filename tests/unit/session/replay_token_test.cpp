@@ -46,13 +46,6 @@ class TokenScript : public ReplayScript {
     lose_backend().silent().grant_fresh().to_server(question_1);
     return *this;
   }
-  void check_verdict(TokenVerdict verdict, ReplayResult result) {
-    REQUIRE(notes.size() == 1);
-    REQUIRE(notes[0].verdict);
-    CHECK(to_string(*notes[0].verdict) == to_string(verdict));
-    CHECK(to_string(notes[0].result) == to_string(result));
-    notes.clear();
-  }
 };
 
 }  // namespace
