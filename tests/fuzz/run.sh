@@ -23,7 +23,7 @@ export folder=build/$preset seconds
 if [ $# -gt 0 ]; then
   targets=("$@")
 else
-  targets=(messages proxy_header startup sql facts scram backend_login session config)
+  targets=(messages proxy_header startup sql facts scram backend_login session config tls)
 fi
 mkdir -p "$folder/findings"
 
