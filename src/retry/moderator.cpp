@@ -95,6 +95,12 @@ bool Moderator::note_taken_down(std::uint64_t statement, std::uint64_t session, 
   return true;
 }
 
+void Moderator::note_survived(std::uint64_t statement) {
+  const auto found = suspects_.find(statement);
+  if (found == suspects_.end() || found->second.times >= options_.quarantine_after) return;
+  suspects_.erase(found);
+}
+
 bool Moderator::is_quarantined(std::uint64_t statement, TimePoint now) {
   see(now);
   const auto found = suspects_.find(statement);

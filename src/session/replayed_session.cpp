@@ -297,6 +297,7 @@ void ReplayedSession::note_loss(std::string_view cause, Output& out) const {
 void ReplayedSession::end_effort(Output& out, TimePoint now) {
   if (!effort_) return;
   effort_->note.took = now - effort_->started;
+  if (replay_->moderator) replay_->moderator->note_survived(effort_->note.statement);
   out.replays.push_back(std::move(effort_->note));
   effort_.reset();
 }

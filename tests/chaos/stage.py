@@ -49,7 +49,9 @@ class Stage:
                              "pool_size": 4 if mode != "session" else 40,
                              "queue_timeout": "5s"},
                 "clusters": {"main": {"coordinators": [f"127.0.0.1:{self.back.port}"],
-                                      "connect_timeout": "3s"}},
+                                      "connect_timeout": "3s",
+                                      # That it fails over and over is the point.
+                                      "replay": {"max_switchovers": 0}}},
                 "databases": {"*": {}},
                 "users": {"ledger": {"backend_password": PASSWORD}},
             })

@@ -31,6 +31,10 @@ class SharedModerator final : public retry::Moderator {
     const std::lock_guard lock(mutex_);
     return Moderator::is_quarantined(statement, now);
   }
+  void note_survived(std::uint64_t statement) override {
+    const std::lock_guard lock(mutex_);
+    Moderator::note_survived(statement);
+  }
   std::size_t waiting() const override {
     const std::lock_guard lock(mutex_);
     return Moderator::waiting();

@@ -75,6 +75,8 @@ class Moderator : public std::enable_shared_from_this<Moderator> {
   // the same moment are one failure. True if it has just come into quarantine.
   virtual bool note_taken_down(std::uint64_t statement, std::uint64_t session, TimePoint now);
   virtual bool is_quarantined(std::uint64_t statement, TimePoint now);
+  // It was run again, and answered: it was not to blame, unless it is in quarantine already.
+  virtual void note_survived(std::uint64_t statement);
 
   virtual std::size_t waiting() const { return waiting_; }
 

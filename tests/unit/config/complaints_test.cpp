@@ -289,6 +289,25 @@ TEST_CASE("clusters") {
   });
 }
 
+TEST_CASE("bounds of replay") {
+  const auto with_bound = [](const std::string& text) {
+    return with_cluster("{coordinators: [cn1], replay: {" + text + "}}");
+  };
+  const std::string replay = "1: clusters.main.replay.";
+  check_all({
+      {with_bound("max_waiting: 0, attempt_rate: 0, max_switchovers: 0, quarantine_after: 0"), ""},
+      {with_bound("max_waiting: 1000000, attempt_rate: 1, max_switchovers: 1000"), ""},
+      {with_bound("max_waiting: 1000001"),
+       replay + "max_waiting: expected a whole number from 0 to 1000000, found '1000001'"},
+      {with_bound("attempt_rate: fast"),
+       replay + "attempt_rate: expected a whole number from 0 to 1000000, found 'fast'"},
+      {with_bound("max_switchovers: 1001"),
+       replay + "max_switchovers: expected a whole number from 0 to 1000, found '1001'"},
+      {with_bound("quarantine_after: 1.5"),
+       replay + "quarantine_after: expected a whole number from 0 to 1000, found '1.5'"},
+  });
+}
+
 TEST_CASE("refusals of a cluster") {
   const auto with_refusal = [](const std::string& text) {
     return with_cluster("{coordinators: [cn1], replay: {refusals: [" + text + "]}}");

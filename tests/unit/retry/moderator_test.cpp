@@ -96,6 +96,17 @@ TEST_CASE("moderator: a statement that takes servers down comes into quarantine"
   CHECK_FALSE(moderator->note_taken_down(1, 7, start + 32min));
 }
 
+TEST_CASE("moderator: what has come through was not to blame") {
+  const auto moderator = make(ModeratorOptions{});
+  CHECK_FALSE(moderator->note_taken_down(1, 7, start));
+  moderator->note_survived(1);
+  moderator->note_survived(2);
+  CHECK_FALSE(moderator->note_taken_down(1, 7, start + 2s));
+  CHECK(moderator->note_taken_down(1, 7, start + 4s));
+  moderator->note_survived(1);
+  CHECK(moderator->is_quarantined(1, start + 4s));
+}
+
 TEST_CASE("moderator: no quarantine for what is far apart, has no name, or is not to have one") {
   const auto moderator = make(ModeratorOptions{});
   CHECK_FALSE(moderator->note_taken_down(1, 7, start));
