@@ -142,7 +142,7 @@ std::string server_message(fuzz::Input& input) {
 class World {
  public:
   World(PoolMode mode, bool with_settings)
-      : context_{{mode, true, 3, 4096}, statements_, settings_, reported_, welcome_} {
+      : context_{{mode, true, 3, 4096, nullptr}, statements_, settings_, reported_, welcome_} {
     session::SettingSet startup;
     if (with_settings) startup.set("work_mem", "'1MB'");
     session_ = std::make_unique<session::Session>(context_, 1, settings_.intern(startup),
