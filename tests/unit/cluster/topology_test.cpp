@@ -354,9 +354,15 @@ TEST_CASE("after a host has come back the others give up what is above their sha
   CHECK(play.topology.connections(0) == 15);
   CHECK(play.topology.connections(1) == 15);
   // Whatever the phase of the second in which it evens out otherwise.
-  SUBCASE("") { play.run(milliseconds(1)); }
-  SUBCASE("") { play.run(milliseconds(400)); }
-  SUBCASE("") { play.run(milliseconds(800)); }
+  SUBCASE("") {
+    play.run(milliseconds(1));
+  }
+  SUBCASE("") {
+    play.run(milliseconds(400));
+  }
+  SUBCASE("") {
+    play.run(milliseconds(800));
+  }
   play.servers[2].reachable = true;
   play.until([&] { return play.serves(2, Target::any); });
   play.run(milliseconds(2));
