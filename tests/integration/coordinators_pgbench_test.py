@@ -62,7 +62,7 @@ def test_killed_and_back(trio, proxies, pgbench):  # noqa: F811
         subprocess.run(["pgbench", "-h", "127.0.0.1", "-p", str(server.port), "-U", "postgres",
                         "-i", "-q", "postgres"], check=True, timeout=60, capture_output=True)
     proxy = proxies(config_of([f"127.0.0.1:{port}" for port in ports], cluster={"warm_up": 0},
-                              pool_size=POOL))
+                              pool_size=POOL, min_pool_size=POOL))
     bench = pgbench(proxy)
     wait_until(lambda: is_even(proxy, ports, POOL), 5, "even spread")
     for _ in range(2):
@@ -73,7 +73,7 @@ def test_killed_and_back(trio, proxies, pgbench):  # noqa: F811
         wait_until(lambda: counts(proxy, ports)[1] > 0, 3, "first connection")
         recovery = time.monotonic() - returned
         print(f"first connection {recovery:.2f} s after it was back")
-        assert recovery < 1.2  # one interval of the probes, and the machine's own slowness
+        assert recovery < 1.5  # one interval of the probes, and the machine's own slowness
         wait_until(lambda: is_even(proxy, ports, POOL), 6, "even spread again")
     check(bench)
 
@@ -85,7 +85,7 @@ def test_silent_and_back(trio, proxies, pgbench):  # noqa: F811
     with Relay(trio[2].port) as relay:
         ports = [trio[0].port, trio[1].port, relay.port]
         proxy = proxies(config_of(
-            [f"127.0.0.1:{port}" for port in ports], pool_size=POOL,
+            [f"127.0.0.1:{port}" for port in ports], pool_size=POOL, min_pool_size=POOL,
             cluster={"warm_up": 0, "probe": {"timeout": "300ms", "interval": "300ms",
                                              "dead_after": "2s"}}))
         bench = pgbench(proxy)
@@ -96,6 +96,8 @@ def test_silent_and_back(trio, proxies, pgbench):  # noqa: F811
         relay.clear()
         returned = time.monotonic()
         wait_until(lambda: counts(proxy, ports)[2] > 0, 3, "first connection")
-        assert time.monotonic() - returned < 1
+        recovery = time.monotonic() - returned
+        print(f"first connection {recovery:.2f} s after it spoke again")
+        assert recovery < 2  # a probe that is under way has its timeout first
         wait_until(lambda: is_even(proxy, ports, POOL), 6, "even spread again")
         check(bench)

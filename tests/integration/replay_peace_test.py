@@ -115,7 +115,7 @@ def test_a_statement_that_takes_servers_down_is_left_alone(pg, before):
             run(connection, "select 'doom', 1")
         assert "look into that server's log" in failure.value.diag.message_hint
         assert rule.fired == 3  # once, and twice again
-        assert "replay.quarantined" in proxy.log()
+        wait_until(lambda: "replay.quarantined" in proxy.log(), 5)
         connection.rollback()
         again = attempts(rule)
         with pytest.raises(psycopg2.errors.ConnectionFailure):
