@@ -23,8 +23,8 @@ constexpr int first_that_waits = 14;
 int major_version(const ReportedSet& reported) {
   const std::string* version = reported.find("server_version");
   int major = 0;
-  if (version != nullptr)
-    std::from_chars(version->data(), version->data() + version->size(), major);
+  if (version == nullptr) return major;
+  std::from_chars(version->data(), version->data() + version->size(), major);
   return major;
 }
 

@@ -311,16 +311,16 @@ class ReplayedSession {
 
   Session session_;
   ReplayContext* replay_;
+  std::uint64_t number_;
   Phase phase_ = Phase::live;
   bool cancelled_ = false;
-  std::uint64_t number_;
+  bool alone_ = false;  // what the server answers now is a write with a token
   retry::Refusal unrecorded_ = retry::Refusal::none;  // why nothing is kept, if recording stopped
   bool draining_ = false;
   std::string_view drain_reason_;
   Dialect dialect_ = Dialect::unknown;  // of the last backend
   TimePoint deadline_ = never;
-  std::string token_;   // of the last COMMIT, or write, that got one
-  bool alone_ = false;  // what the server answers now is a write with a token
+  std::string token_;  // of the last COMMIT, or write, that got one
   std::unique_ptr<Recording> recording_;
   std::unique_ptr<Run> run_;
   std::optional<Effort> effort_;
