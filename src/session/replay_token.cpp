@@ -68,7 +68,7 @@ void ReplayedSession::decide_token(std::string_view log, std::string_view in, Ou
     session_.decide_token({});
     return;
   }
-  const std::optional<bool> available = tokens.available(now);
+  const std::optional<bool> available = recording_->no_token ? false : tokens.available(now);
   if (!available) {
     tokens.note_unavailable(now);  // until the answer has come
     session_.ask_about_tokens(retry::token_question(), out);
@@ -79,10 +79,12 @@ void ReplayedSession::decide_token(std::string_view log, std::string_view in, Ou
   session_.decide_token(*available ? retry::token_insert(token_) : std::string());
 }
 
-// Nothing was committed; it will be run again, without a token unless this one was cancelled.
+// Nothing was committed; it will be run again, without a token: whatever fails then is the
+// client's.
 void ReplayedSession::note_refused_token(Output& out, TimePoint now) {
   out.token = retry::TokenUse::refused;
   if (!session_.token_canceled()) replay_->tokens.note_unavailable(now);
+  recording_->no_token = true;
 }
 
 // The answer to a COMMIT with a token is lost, or leaves open what became of it.

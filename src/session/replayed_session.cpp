@@ -78,7 +78,7 @@ void ReplayedSession::end_recording() {
   }
   done.log.clear();
   done.held.clear();
-  done.unrepeatable = done.bound = done.ends = false;
+  done.unrepeatable = done.bound = done.ends = done.no_token = false;
   done.transcript.clear();
   done.sampled = false;
   done.mark.wanted.reset();

@@ -236,8 +236,12 @@ bool Session::is_token_error(const wire::ErrorFields& fields) {
   const bool behind = (head.tag & QueryFix::token_behind) != 0;
   const bool of_token = behind ? (head.tag & first_tag_seen) != 0 : head.tag == QueryFix::token;
   if (head.own || (head.kind == ReplyKind::query && of_token)) {
+    // Behind a write, it may as well be the commit of both that has failed.
+    if (behind && backend_->dialect != Dialect::postgres && leaves_doubt(fields)) return true;
+    const bool of_row = !behind || fields.message.find("dwspool") != std::string_view::npos ||
+                        fields.message.find("commit_token") != std::string_view::npos;
     token_->refused = true;
-    token_->canceled = fields.sqlstate == wire::sqlstate::query_canceled;
+    token_->canceled = fields.sqlstate == wire::sqlstate::query_canceled || !of_row;
     may_have_committed_ = false;  // the COMMIT behind it was skipped
     return true;
   }

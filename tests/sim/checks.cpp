@@ -72,7 +72,9 @@ void World::watch_row(std::uint64_t row) {
   if (ledger_.fate(row) == Fate::failed) {
     context_.violate(text + " is written, and its client was told that it is not");
   }
-  durable_[row / rows_per_client].push_back(row);
+  std::vector<std::uint64_t>& rows = durable_[row / rows_per_client];
+  if (cluster_.database().forgot(row)) std::erase(rows, row);  // only now it is there to stay
+  rows.push_back(row);
 }
 
 // Rows are numbered as they are asked for. Those in doubt may have come later.

@@ -58,6 +58,7 @@ struct Recording {
   bool unrepeatable = false;     // an error that it was told would not come again
   bool ends = false;             // the last of the log, or what comes next, is a COMMIT on its own
   bool bound = false;            // the backend has what the log does not have: no other will do
+  bool no_token = false;         // the write in it has failed together with its token
   bool sampled = false;          // to be looked at when it has ended, see take_sample()
 };
 

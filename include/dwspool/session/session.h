@@ -230,7 +230,7 @@ class Session {
   bool token_sent_alone() const { return token_sent() && token_->alone; }
   // The row could not be written, and so nothing was committed: a found loss.
   bool token_refused() const { return token_ != nullptr && token_->refused; }
-  // ... since somebody, or a time limit, has cancelled it: the next one may be written.
+  // ... for a reason that is not the row's: the next one may be written.
   bool token_canceled() const { return token_refused() && token_->canceled; }
   // `held`: what the server has said to the COMMIT already, and the client was not told.
   // Precondition: token_sent().

@@ -116,6 +116,15 @@ TEST_CASE("token: when the row cannot be written, the write is run again without
   script.check_note(Failure::transaction_lost, ReplayResult::masked);
 }
 
+TEST_CASE("token: when it is their commit that fails on DWS, it is asked for") {
+  AloneScript script;
+  script.sent().server(complete("INSERT 0 1") + error("08000", "failed to send COMMIT") +
+                       ready('I'));
+  script.to_client("").expect(Next::release).go_on().grant_fresh().to_server(question);
+  script.server(outcome("committed")).go_on().to_client("C:INSERT 0 1 Z:I");
+  script.check_verdict(TokenVerdict::committed, ReplayResult::masked);
+}
+
 TEST_CASE("token: what a coordinator refuses to run is not asked for") {
   AloneScript script;
   script.sent().server(pooler_error() + ready('I')).to_client("").expect(Next::release);
