@@ -83,7 +83,7 @@ void ReplayedSession::decide_token(std::string_view log, std::string_view in, Ou
 // client's.
 void ReplayedSession::note_refused_token(Output& out, TimePoint now) {
   out.token = retry::TokenUse::refused;
-  if (!session_.token_canceled()) replay_->tokens.note_unavailable(now);
+  if (!session_.token_refused_otherwise()) replay_->tokens.note_unavailable(now);
   recording_->no_token = true;
 }
 

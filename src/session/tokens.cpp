@@ -241,7 +241,7 @@ bool Session::is_token_error(const wire::ErrorFields& fields) {
     const bool of_row = !behind || fields.message.find("dwspool") != std::string_view::npos ||
                         fields.message.find("commit_token") != std::string_view::npos;
     token_->refused = true;
-    token_->canceled = fields.sqlstate == wire::sqlstate::query_canceled || !of_row;
+    token_->otherwise = fields.sqlstate == wire::sqlstate::query_canceled || !of_row;
     may_have_committed_ = false;  // the COMMIT behind it was skipped
     return true;
   }

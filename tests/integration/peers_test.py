@@ -1,5 +1,6 @@
 """Cancel requests that land on another dwspool, as behind a load balancer that knows nothing."""
 
+import contextlib
 import itertools
 import multiprocessing
 import socket
@@ -47,6 +48,20 @@ def send(port, pid, secret):
         connection.sendall(cancel_request(pid, secret))
         connection.settimeout(10)
         assert connection.recv(100) == b""
+
+
+@contextlib.contextmanager
+def sleeping(port, observer, seconds):
+    """A client whose statement runs for so long."""
+    with Connection("127.0.0.1", port) as client:
+        client.log_in(observer.role())
+        sleep(client, observer, seconds)
+        yield client
+
+
+def sleep(client, observer, seconds):
+    client.send(query(f"select pg_sleep({seconds})"))
+    observer.wait_running(f"%pg_sleep({seconds})%")
 
 
 def state_of(messages):
@@ -105,8 +120,7 @@ def test_lands_on_the_other_one(pair, observer, workers):
     for home, away in ((first, second), (second, first)) * workers:
         with Connection("127.0.0.1", home.port) as client:
             client.log_in(role)
-            client.send(query("select pg_sleep(71)"))
-            observer.wait_running("%pg_sleep(71)%", user=role)
+            sleep(client, observer, 71)
             send(away.port, client.pid, client.secret)
             assert state_of(client.until_ready()) == CANCELED
             assert state_of(client.ask("select 1")) is None
@@ -144,22 +158,14 @@ def test_psycopg2_behind_a_balancer(pair, balancer, observer):
 def test_without_peers_it_does_nothing(trusting, observer):
     """So that the tests above mean something."""
     home, away = trusting(), trusting()
-    role = observer.role()
-    with Connection("127.0.0.1", home.port) as client:
-        client.log_in(role)
-        client.send(query("select pg_sleep(0.7)"))
-        observer.wait_running("%pg_sleep(0.7)%", user=role)
+    with sleeping(home.port, observer, 0.7) as client:
         send(away.port, client.pid, client.secret)
         assert state_of(client.until_ready()) is None
 
 
 def test_the_owner_looks_at_the_whole_key(pair, observer):
     first, second = pair()
-    role = observer.role()
-    with Connection("127.0.0.1", first.port) as client:
-        client.log_in(role)
-        client.send(query("select pg_sleep(0.7)"))
-        observer.wait_running("%pg_sleep(0.7)%", user=role)
+    with sleeping(first.port, observer, 0.7) as client:
         wrong = bytes(byte ^ 1 for byte in client.secret)
         for pid, secret in ((client.pid, wrong), (client.pid ^ 1, client.secret),
                             (client.pid, wrong + MARK), (client.pid, client.secret + b"\0"),
@@ -172,16 +178,11 @@ def test_the_owner_looks_at_the_whole_key(pair, observer):
 def test_goes_no_further_than_one_peer(pair, observer):
     """What looks as if a peer had passed it on is for the instance that it came to, or for nobody."""
     first, second = pair()
-    role = observer.role()
-    with Connection("127.0.0.1", first.port) as client:
-        client.log_in(role)
-        client.send(query("select pg_sleep(0.7)"))
-        observer.wait_running("%pg_sleep(0.7)%", user=role)
+    with sleeping(first.port, observer, 0.7) as client:
         send(second.port, client.pid, client.secret + MARK)
         assert state_of(client.until_ready()) is None
         assert second.metric("dwspool_peer_cancel_requests_sent_total") == 0
-        client.send(query("select pg_sleep(71)"))
-        observer.wait_running("%pg_sleep(71)%", user=role)
+        sleep(client, observer, 71)
         send(first.port, client.pid, client.secret + MARK)
         assert state_of(client.until_ready()) == CANCELED
     send(first.port, 7, b"abcd")  # nobody's
@@ -210,11 +211,7 @@ def test_a_peer_that_is_gone_or_says_nothing(trusting, observer):
         first, second = (trusting(listen=[{"host": "127.0.0.1", "port": port}],
                                   peers=[*peers, f"127.0.0.1:{other}"])
                          for port, other in (ports, ports[::-1]))
-        role = observer.role()
-        with Connection("127.0.0.1", ports[0]) as client:
-            client.log_in(role)
-            client.send(query("select pg_sleep(71)"))
-            observer.wait_running("%pg_sleep(71)%", user=role)
+        with sleeping(ports[0], observer, 71) as client:
             requester = threading.Thread(target=send, args=(ports[1], client.pid, client.secret))
             started = time.monotonic()
             requester.start()
@@ -245,26 +242,18 @@ def test_a_flood_is_bounded(pair, observer):
         for connection in flood:
             connection.close()
     assert "cancel.peers_overloaded" in first.log()
-    role = observer.role()
-    with Connection("127.0.0.1", second.port) as client:
-        client.log_in(role)
-        client.send(query("select pg_sleep(71)"))
-        observer.wait_running("%pg_sleep(71)%", user=role)
+    with sleeping(second.port, observer, 71) as client:
         send(first.port, client.pid, client.secret)
         assert state_of(client.until_ready()) == CANCELED
 
 
 def test_peers_change_on_reload(trusting, observer):
     home, away = trusting(), trusting()
-    role = observer.role()
     away.config["peers"] = [f"127.0.0.1:{home.port}"]
     away.write_config()
     away.process.send_signal(1)
     wait_until(lambda: "config.reloaded" in away.log(), what="reloaded")
-    with Connection("127.0.0.1", home.port) as client:
-        client.log_in(role)
-        client.send(query("select pg_sleep(71)"))
-        observer.wait_running("%pg_sleep(71)%", user=role)
+    with sleeping(home.port, observer, 71) as client:
         send(away.port, client.pid, client.secret)
         assert state_of(client.until_ready()) == CANCELED
 

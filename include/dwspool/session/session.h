@@ -231,7 +231,7 @@ class Session {
   // The row could not be written, and so nothing was committed: a found loss.
   bool token_refused() const { return token_ != nullptr && token_->refused; }
   // ... for a reason that is not the row's: the next one may be written.
-  bool token_canceled() const { return token_refused() && token_->canceled; }
+  bool token_refused_otherwise() const { return token_refused() && token_->otherwise; }
   // `held`: what the server has said to the COMMIT already, and the client was not told.
   // Precondition: token_sent().
   CommittedState presume_committed(std::string_view held) const;
@@ -274,7 +274,7 @@ class Session {
     enum class Stage : std::uint8_t { none, wanted, asking, decided, sent };
     Stage stage = Stage::none;
     bool refused = false;
-    bool canceled = false;       // refused: not for what the row is
+    bool otherwise = false;      // refused: not for what the row is
     bool alone = false;          // it goes with a write outside of a transaction, not with a COMMIT
     bool whole = true;           // sent: nothing is asked for but the COMMIT
     bool executed = false;       // sent: by the extended protocol, too
