@@ -32,6 +32,13 @@ ReplayedSession::ReplayedSession(SessionContext& context, ReplayContext* replay,
       replay_(replay),
       number_(number) {}
 
+ReplayedSession::ReplayedSession(SessionContext& context, ReplayContext* replay,
+                                 std::uint64_t number, const SessionImage& image, wire::KeyData key)
+    : session_(context, number, image, std::move(key)),
+      replay_(replay),
+      number_(number),
+      dialect_(image.dialect) {}
+
 ReplayedSession::~ReplayedSession() {
   if (recording_) end_recording();
 }
@@ -414,6 +421,13 @@ bool ReplayedSession::set_context(SessionContext& context, ReplayContext* replay
   replay_ = replay;
   level_of_.reset();
   return true;
+}
+
+std::optional<SessionImage> ReplayedSession::image() const {
+  if (phase_ != Phase::live || recording_) return std::nullopt;
+  std::optional<SessionImage> image = session_.image();
+  if (image) image->dialect = dialect_;
+  return image;
 }
 
 Next ReplayedSession::drain(Output& out, std::string_view why) {

@@ -2,12 +2,14 @@
 // go and die. What must hold whatever they say:
 //   - a backend is let go of only when it owes nothing and its transaction is over,
 //   - the session consumes from the front and never reads past what it was given,
-//   - an ended session says nothing more.
+//   - an ended session says nothing more,
+//   - a session that may go to another process (session/image.h) can be read there.
 #include "dwspool/session/session.h"
 
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "dwspool/wire/messages.h"
@@ -211,6 +213,19 @@ class World {
     if (!ended_) follow(session_->drain(out_));
   }
 
+  // To another process, as far as that is possible.
+  void move() {
+    if (lent_ != nullptr || waiting_ || ended_ || !client_pending_.empty()) return;
+    const std::optional<session::SessionImage> image = session_->image();
+    if (!image) return;
+    const auto arrived = session::decode_session_image(session::encode(*image));
+    fuzz::require(arrived.has_value());
+    session_ =
+        std::make_unique<session::Session>(context_, ++number_, *arrived, wire::KeyData{1, "key!"});
+    fuzz::require(session_->image().has_value());
+    fuzz::require(session::encode(*session_->image()) == session::encode(*image));
+  }
+
   void leave(fuzz::Input& input) {
     session::Backend* left = session_->part();
     fuzz::require(left == lent_);
@@ -298,6 +313,7 @@ class World {
   std::unique_ptr<session::Session> session_;
   std::string client_pending_;
   std::string server_pending_;
+  std::uint64_t number_ = 1;
   bool waiting_ = false;
   bool ended_ = false;
 };
@@ -307,6 +323,11 @@ class World {
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   fuzz::Input input(data, size);
   const std::uint8_t flags = input.byte();
+  if ((flags & 16U) != 0) {
+    const auto image = session::decode_session_image(input.rest());
+    if (image) fuzz::require(session::decode_session_image(session::encode(*image)).has_value());
+    return 0;
+  }
   World world(static_cast<PoolMode>(flags % 3), (flags & 8U) != 0);
   for (int step = 0; step < 500 && !input.empty() && !world.ended(); ++step) {
     switch (input.byte() % 12) {
@@ -335,7 +356,17 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
           world.cancel();
         break;
       default:
-        if (input.byte() == 7) world.drain();
+        switch (input.byte()) {
+          case 7:
+            world.drain();
+            break;
+          case 8:
+          case 9:
+            world.move();
+            break;
+          default:
+            break;
+        }
         break;
     }
   }

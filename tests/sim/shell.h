@@ -94,6 +94,7 @@ class Front final : public Endpoint {
   bool run(session::Next next, std::string_view& in);
   void go_on(session::Next next);
   void take_sessions();
+  void move();
   bool acquire();
   void lend(Back& backend);
   bool flush();
@@ -322,6 +323,7 @@ class Shell {
   std::string last_failure_;
   int token_sources_ = 0;
   std::uint64_t last_session_ = 0;
+  std::uint64_t releases_ = 0;
   bool settling_ = false;
   bool draining_ = false;
   SlotMap<Front, ClientId> clients_;

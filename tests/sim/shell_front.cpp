@@ -124,6 +124,7 @@ bool Front::run(Next next, std::string_view& in) {
       if (next != Next::release) backend_->core().retire = true;
       give_back(false);
       take_sessions();
+      if (in.empty()) move();
       if (next == Next::release)
         next = session_->on_client(in, shell_.output_, shell_.context_.now);
       continue;
@@ -145,6 +146,25 @@ bool Front::run(Next next, std::string_view& in) {
     if (next == Next::need_input)
       next = session_->on_client(in, shell_.output_, shell_.context_.now);
   }
+}
+
+// Now and then a session goes on in another process: what it has there is what its image says.
+void Front::move() {
+  if (++shell_.releases_ % 7 != 0 || !in_.empty()) return;
+  std::optional<session::SessionImage> image = session_->image();
+  if (!image) return;
+  if (shell_.context_.is_broken(Broken::forget_in_another_process)) {
+    if (image->wanted != image->startup) ++shell_.context_.broken_times;
+    image->wanted = image->startup;
+  }
+  const auto arrived = session::decode_session_image(session::encode(*image));
+  if (!arrived) {
+    shell_.context_.violate("a session's image cannot be read");
+    return;
+  }
+  shell_.context_.note([&] { return "  client " + std::to_string(id_.slot) + " moves"; });
+  session_ = std::make_unique<session::ReplayedSession>(sessions_->context, &sessions_->replay,
+                                                        ++shell_.last_session_, *arrived, key_);
 }
 
 void Front::go_on(Next next) {

@@ -194,6 +194,16 @@ SessionScript& SessionScript::drain() {
   return *this;
 }
 
+bool SessionScript::move() {
+  const std::optional<session::SessionImage> image = session_->image();
+  if (!image) return false;
+  const auto arrived = session::decode_session_image(session::encode(*image));
+  REQUIRE(arrived);
+  session_ = std::make_unique<session::ReplayedSession>(context_, replay_.get(), ++moves_ + 100,
+                                                        *arrived, wire::KeyData{});
+  return true;
+}
+
 SessionScript& SessionScript::logged_in() {
   next_ = session_->start(out_);
   take();

@@ -136,6 +136,8 @@ class SessionScript {
   SessionScript& acquire_fails(std::string_view sqlstate);
   SessionScript& cancel_while_waiting();
   SessionScript& drain();
+  // The session goes on as another process would have it go on. False if it cannot be moved.
+  bool move();
   SessionScript& wait(Duration time);  // and do what is due then
   // What the shell does behind a release: input, as far as there is any.
   SessionScript& go_on();
@@ -184,6 +186,7 @@ class SessionScript {
   std::string last_client_;
   std::string server_unread_;
   unsigned cut_ = 0;
+  std::uint64_t moves_ = 0;
   std::uint64_t random_ = 1;
 };
 

@@ -97,6 +97,8 @@ class ReplayedSession {
   // As Session; `replay` may be null, which is level `off`.
   ReplayedSession(SessionContext& context, ReplayContext* replay, std::uint64_t number,
                   SettingsPtr startup, wire::KeyData key);
+  ReplayedSession(SessionContext& context, ReplayContext* replay, std::uint64_t number,
+                  const SessionImage& image, wire::KeyData key);
   ~ReplayedSession();
   ReplayedSession(const ReplayedSession&) = delete;
   ReplayedSession& operator=(const ReplayedSession&) = delete;
@@ -114,6 +116,7 @@ class ReplayedSession {
   // Other contexts, of the same pool mode. False, and nothing has changed, unless the session is
   // at rest: no backend, no transaction, and nothing is kept of what it did.
   bool set_context(SessionContext& context, ReplayContext* replay);
+  std::optional<SessionImage> image() const;
   Backend* part() { return session_.part(); }
 
   // Something is to be done at this time even if nothing happens; `never` if not. To be looked at

@@ -38,6 +38,7 @@
 #include "dwspool/retry/outcome.h"
 
 #include "dwspool/session/backend.h"
+#include "dwspool/session/image.h"
 #include "dwspool/session/output.h"
 #include "dwspool/session/prepared.h"
 #include "dwspool/session/setting_changes.h"
@@ -132,6 +133,9 @@ class Session {
   // `number` is unique among all sessions of the process, and not 0. `startup` are the settings
   // that the client's start-up packet asked for. `key` is what the client is told to cancel with.
   Session(SessionContext& context, std::uint64_t number, SettingsPtr startup, wire::KeyData key);
+  // One that has been another process's: it is at rest, and start() is not to be called.
+  Session(SessionContext& context, std::uint64_t number, const SessionImage& image,
+          wire::KeyData key);
 
   // The client has been authenticated (and told so). Answers need_backend unless the welcome is
   // known already.
@@ -171,6 +175,9 @@ class Session {
   // Another context, of the same worker: the client's pool has been reconfigured, or is another
   // one. Precondition: the session has no backend, and the pool mode is the same.
   void set_context(SessionContext& context) { context_ = &context; }
+
+  // For another process. Nothing unless it is at rest, without a backend.
+  std::optional<SessionImage> image() const;
 
   // The client is gone, or the shell gives up on it. Lets go of the backend and says what is
   // left to do with it; null when there is none.

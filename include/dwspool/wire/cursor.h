@@ -33,6 +33,12 @@ class Cursor {
     const std::string_view b = bytes(4);
     return ok_ ? load_u32(b.data()) : 0;
   }
+  std::uint64_t u64() {
+    const std::uint64_t high = u32();
+    return (high << 32U) | u32();
+  }
+  // What append_counted has written.
+  std::string_view counted() { return bytes(u32()); }
   // Up to a NUL, which is consumed and not part of the result.
   std::string_view cstring() {
     const std::size_t end = rest_.find('\0');

@@ -20,6 +20,17 @@ inline void append_u32(std::string& out, std::uint32_t v) {
   out += static_cast<char>(v & 0xffU);
 }
 
+inline void append_u64(std::string& out, std::uint64_t v) {
+  append_u32(out, static_cast<std::uint32_t>(v >> 32U));
+  append_u32(out, static_cast<std::uint32_t>(v));
+}
+
+// Behind its size, as four bytes: not of PostgreSQL's protocol.
+inline void append_counted(std::string& out, std::string_view text) {
+  append_u32(out, static_cast<std::uint32_t>(text.size()));
+  out.append(text);
+}
+
 inline void store_u32(char* p, std::uint32_t v) {
   p[0] = static_cast<char>(v >> 24U);
   p[1] = static_cast<char>((v >> 16U) & 0xffU);
