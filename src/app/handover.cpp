@@ -9,8 +9,14 @@
 
 #include <fcntl.h>
 #include <spawn.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
+
+#include "dwspool/net/fd_channel.h"
+
+#include "dwspool/proxy/client_record.h"
+#include "dwspool/proxy/handover_message.h"
 
 #include "app/inherited.h"
 #include "app/notify.h"
@@ -104,10 +110,9 @@ void Handover::go_on() {
 
 // False with errno when it cannot be started.
 bool Handover::spawn() {
-  std::array<int, 2> pipe{};
-  if (::pipe2(pipe.data(), O_CLOEXEC | O_NONBLOCK) != 0) return false;
-  ready_.reset(pipe[0]);
-  const UniqueFd theirs(pipe[1]);
+  auto [ours, theirs] = net::FdChannel::open_pair();
+  if (!ours) return false;
+  channel_ = std::move(ours);
   std::vector<int> wanted = server_.descriptors();
   const std::size_t listeners = wanted.size();
   wanted.push_back(theirs.get());
@@ -134,26 +139,33 @@ bool Handover::spawn() {
 
 // Has it said something?
 void Handover::look() {
-  char byte = 0;
-  const ssize_t got = ::read(ready_.get(), &byte, 1);
-  if (got == 1) return succeed();
+  std::array<char, 64> word{};
+  const ssize_t got = ::recv(channel_.get(), word.data(), word.size(), 0);
+  if (got > 0) {
+    const auto said = proxy::read_handover_message({word.data(), static_cast<std::size_t>(got)});
+    // Another version may know clients by other records, or not at all: then they stay here.
+    return succeed(said && said->kind == proxy::HandoverMessage::Kind::ready &&
+                   said->number == proxy::ClientRecord::version);
+  }
   if (got == 0) return fail("it has ended; its own log says why");
   if (server_.loop().now() >= give_up_at_) return fail("it does not come to serve");
   timer_.arm(server_.loop().now() + look_interval);
 }
 
-void Handover::succeed() {
+void Handover::succeed(bool takes_clients) {
   done_ = true;
-  ready_.reset();
+  if (!takes_clients) channel_.reset();
   hub_.log.write(LogLevel::info, "process.handed_over",
-                 "another process takes the new clients; this one goes on with those it has",
+                 takes_clients
+                     ? "another process takes the new clients, and the others when they are at rest"
+                     : "another process takes the new clients; this one goes on with those it has",
                  {{"pid", static_cast<std::int64_t>(child_)}});
   notify_service_manager("MAINPID=" + std::to_string(child_) + "\nREADY=1");
-  server_.hand_over();
+  server_.hand_over(std::move(channel_));
 }
 
 void Handover::fail(const std::string& why) {
-  ready_.reset();
+  channel_.reset();
   if (child_ != 0) {
     ::kill(child_, SIGKILL);
     ::waitpid(child_, nullptr, 0);

@@ -1,8 +1,8 @@
 // Another process of the same file takes over, with the same configuration: it gets the listening
-// sockets, and when it serves, this one listens no more and goes on with the clients that it has
-// (Server::hand_over). If it does not come to serve, nothing has happened.
+// sockets, and when it serves, this one listens no more and gives it the clients as they come to
+// rest (Server::hand_over). If it does not come to serve, nothing has happened.
 //
-//          start()              HTTP has ended           a byte by the pipe
+//          start()              HTTP has ended          a word by the channel
 //   idle ───────────► releasing ─────────────► waiting ─────────────────────► handed over
 //     ▲                                           │ its end, or time is up
 //     └───────────────────────────────────────────┘
@@ -44,7 +44,7 @@ class Handover {
   void go_on();
   bool spawn();
   void look();
-  void succeed();
+  void succeed(bool takes_clients);
   void fail(const std::string& why);
 
   proxy::Hub& hub_;
@@ -53,7 +53,7 @@ class Handover {
   std::string executable_;
   std::vector<std::string> environment_;
   net::Timer timer_;
-  UniqueFd ready_;
+  UniqueFd channel_;
   pid_t child_ = 0;
   TimePoint give_up_at_ = never;
   bool under_way_ = false;

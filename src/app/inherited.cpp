@@ -36,13 +36,6 @@ UniqueFd adopt(int descriptor) {
 
 }  // namespace
 
-void Inherited::say_ready() {
-  if (!ready) return;
-  // If that fails, the other process has ended, and nobody needs to know.
-  [[maybe_unused]] const ssize_t written = ::write(ready.get(), "+", 1);
-  ready.reset();
-}
-
 Inherited take_inherited() {
   Inherited inherited;
   const long handed_over = take_number(handover_variable);
@@ -57,7 +50,7 @@ Inherited take_inherited() {
       inherited.listeners.push_back(std::move(socket));
     }
   }
-  if (handed_over > 0) inherited.ready = adopt(first_descriptor + static_cast<int>(count));
+  if (handed_over > 0) inherited.channel = adopt(first_descriptor + static_cast<int>(count));
   return inherited;
 }
 

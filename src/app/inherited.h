@@ -10,15 +10,13 @@
 namespace dwspool::app {
 
 // The environment variable that says how many listening sockets a process gets from the one that
-// it takes over from; they begin at descriptor 3, and behind them is the pipe for `ready`.
+// it takes over from; they begin at descriptor 3, and behind them is one end of a net::FdChannel,
+// by which it says that it serves, and gets the clients.
 inline constexpr const char* handover_variable = "DWSPOOL_HANDOVER";
 
 struct Inherited {
   std::vector<UniqueFd> listeners;
-  UniqueFd ready;  // one byte into it says that this process serves; only in a handover
-
-  // Says so, if anybody waits for it.
-  void say_ready();
+  UniqueFd channel;  // to the process that hands over, if one does
 };
 
 // Takes them, and takes the variables out of the environment that told of them. To be called once,

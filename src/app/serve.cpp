@@ -218,7 +218,7 @@ int serve(config::Config config) {
 
     announce(hub, server, http.get());
     notify_service_manager("READY=1");
-    inherited.say_ready();
+    if (inherited.channel) server.take_over(std::move(inherited.channel));
     const Watchdog watchdog(server.loop(), [&] { return health_of(registry).empty(); });
     server.run();
     log->write(LogLevel::info, "process.stopped", "dwspool has ended");

@@ -22,13 +22,23 @@ wire::KeyData CancelRegistry::add(Target target, std::uint32_t pid) {
       key.pid = wire::load_u32(random.data()) & pid_mask;
       if (key.pid == 0 || by_pid_.contains(key.pid)) continue;
     }
-    const auto [first, last] = by_pid_.equal_range(key.pid);
-    const bool taken = std::any_of(
-        first, last, [&](const auto& entry) { return entry.second.secret == key.secret; });
-    if (taken) continue;
+    if (is_taken(key)) continue;
     by_pid_.emplace(key.pid, Entry{key.secret, target});
     return key;
   }
+}
+
+bool CancelRegistry::add_known(Target target, const wire::KeyData& key) {
+  const std::lock_guard lock(mutex_);
+  if (is_taken(key)) return false;
+  by_pid_.emplace(key.pid, Entry{key.secret, target});
+  return true;
+}
+
+bool CancelRegistry::is_taken(const wire::KeyData& key) const {
+  const auto [first, last] = by_pid_.equal_range(key.pid);
+  return std::any_of(first, last,
+                     [&](const auto& entry) { return entry.second.secret == key.secret; });
 }
 
 void CancelRegistry::remove(const wire::KeyData& key) {

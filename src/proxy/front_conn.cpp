@@ -144,6 +144,7 @@ bool FrontConn::run(Next next, std::string_view& in) {
       if (next != Next::release) backend_->core().retire = true;
       give_back();
       if (moves_ || sessions_ != pool_->sessions) take_sessions();
+      if (worker_.departing() && in.empty()) worker_.offer(*this);
       if (next == Next::release) next = feed(in);
       continue;
     }
@@ -369,6 +370,10 @@ void FrontConn::tally() {
 }
 
 void FrontConn::update_interest() {
+  if (leaves_) {
+    socket_.watch(false, false);
+    return;
+  }
   if (lingering_) {
     socket_.watch(true, !out_.empty());
     return;
@@ -416,7 +421,7 @@ void FrontConn::drain() {
     static_cast<void>(end_by(std::move(report)));
     return;
   }
-  if (lingering_ || !session_) return;  // a log-in under way is refused at its next step
+  if (lingering_ || !session_ || leaves_) return;  // who logs in is refused at the next step
   end_session("dwspool is shutting down");
 }
 

@@ -87,6 +87,7 @@ bool FrontConn::end_by(wire::ErrorReport report) {
 }
 
 void FrontConn::kill() {
+  if (leaves_) return;  // the other process has it, or will
   if (backend_ != nullptr) backend_->core().retire = true;
   if (lingering_ || (session_ && !session_->between_messages())) {
     destroy();

@@ -250,13 +250,15 @@ bool FrontConn::ask_proof() {
 }
 
 // The limits of the database and of the user. False when one is reached: `report` says which.
-bool FrontConn::count_client(const std::string& database, wire::ErrorReport& report) {
+// `beyond`: whoever is in already may stay in.
+bool FrontConn::count_client(const std::string& database, wire::ErrorReport& report, bool beyond) {
   const config::Config& config = worker_.config();
   const config::Database* const entry = config.find_database(database);
   const config::User* const user = config.find_user(user_);
   const auto enter = [&](std::string_view kind, const std::string& name, std::uint32_t limit) {
     std::string key = std::string(kind) + '\0' + name;
-    if (!worker_.hub().client_counts.enter(key, limit)) {
+    const std::uint32_t most = beyond && limit > 0 ? UINT32_MAX : limit;
+    if (!worker_.hub().client_counts.enter(key, most)) {
       report.sqlstate = wire::sqlstate::too_many_connections;
       report.message = "too many clients of " + std::string(kind) + " \"" + printable(name) + "\"";
       report.hint = "dwspool accepts max_clients of it, " + std::to_string(limit) +

@@ -8,7 +8,7 @@
 namespace dwspool::proxy {
 
 void FrontConn::on_reconfigured() {
-  if (!session_ || lingering_) return;
+  if (!session_ || lingering_ || leaves_) return;
   PoolContext* pool = worker_.config().may_come_in(user_, pool_->database)
                           ? find_own_pool(pool_->database)
                           : nullptr;

@@ -230,19 +230,38 @@ std::vector<int> Server::descriptors() const {
   return sockets;
 }
 
-void Server::hand_over() {
+void Server::hand_over(UniqueFd channel) {
   if (shutting_down_) return;
   for (const Listening& listening : listeners_) listening.socket->leave_file();
   listeners_.clear();
-  handover_end_ = loop().now() + hub_.config()->handover_time;
+  if (channel) {
+    departures_ = std::make_unique<Departures>(
+        hub_.log, loop(), std::move(channel), workers_,
+        [this](const wire::KeyData& key) { workers_.front()->cancel_for_successor(key); });
+  }
+  Duration time = hub_.config()->handover_time;
+  if (departures_) time = std::max(time, leaving_interval);  // for those who are at rest
+  handover_end_ = loop().now() + time;
   handover_timer_ = std::make_unique<net::Timer>(loop(), [this] { wait_for_leaving(); });
   // Not at once: a client that was accepted a moment ago may be on its way to its worker.
   handover_timer_->arm(std::min(handover_end_, loop().now() + leaving_interval));
 }
 
+void Server::take_over(UniqueFd channel) {
+  hub_.control.cancel_at_predecessor = [this](const wire::KeyData& key) {
+    if (arrivals_) arrivals_->pass_on(key);
+  };
+  hub_.has_predecessor.store(true, std::memory_order_relaxed);
+  arrivals_ = std::make_unique<Arrivals>(hub_.log, loop(), std::move(channel), workers_, [this] {
+    hub_.has_predecessor.store(false, std::memory_order_relaxed);
+    arrivals_.reset();
+  });
+}
+
 void Server::wait_for_leaving() {
   if (shutting_down_) return;
   if (loop().now() >= handover_end_ || connected_clients() == 0) return shut_down();
+  if (departures_) departures_->sweep();
   handover_timer_->arm(std::min(handover_end_, loop().now() + leaving_interval));
 }
 
@@ -318,6 +337,7 @@ void Server::worker_drained() {
 void Server::stop_all() {
   if (stopped_) return;
   stopped_ = true;
+  if (departures_) departures_->finish();
   shutdown_timer_.reset();
   servers_timer_.reset();
   statistics_timer_.reset();

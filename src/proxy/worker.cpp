@@ -121,7 +121,7 @@ void Worker::add_refusal_deadline(ClientId id, TimePoint deadline) {
 void Worker::remove_client(ClientId id) {
   std::unique_ptr<FrontConn> client = clients_.take(id);
   if (!client) return;
-  client->log_leaving();
+  if (!client->leaves_) client->log_leaving();
   metrics_->clients.add(-1);
   for (const std::string& name : client->counted_as_) hub_.client_counts.leave(name);
   if (client->counted_) hub_.clients.fetch_sub(1, std::memory_order_relaxed);

@@ -14,6 +14,7 @@ void Worker::forward_cancel(const wire::CancelRequest& request, ClientId request
   };
   const std::optional<CancelRegistry::Target> target =
       hub_.cancels.find(request.pid, request.secret);
+  if (!target) ask_predecessor({request.pid, request.secret});
   if (!target && may_be_a_peers(request)) {
     peer_cancels_.pass_on({request.pid, request.secret}, answer);
     return;
@@ -36,6 +37,25 @@ void Worker::forward_cancel(const wire::CancelRequest& request, ClientId request
       });
     });
   });
+}
+
+// The clients that have not come over yet: see Departures.
+void Worker::ask_predecessor(const wire::KeyData& key) {
+  if (!hub_.has_predecessor.load(std::memory_order_relaxed)) return;
+  all_.front()->post([key](Worker& first) {
+    const auto& pass_on = first.hub_.control.cancel_at_predecessor;
+    if (pass_on) pass_on(key);
+  });
+}
+
+void Worker::cancel_for_successor(const wire::KeyData& key) {
+  const std::optional<CancelRegistry::Target> target = hub_.cancels.find(key.pid, key.secret);
+  if (!target) {
+    ask_predecessor(key);
+    return;
+  }
+  all_[target->worker]->post(
+      [client = target->client](Worker& owner) { owner.cancel_here(client, [] {}); });
 }
 
 // Another instance may have given that key out. What a peer has passed on goes no further, so that

@@ -9,43 +9,7 @@ import time
 import psycopg2
 import pytest
 from dwspool_testing.proxy import wait_until
-
-
-def children_of(pid):
-    with open(f"/proc/{pid}/task/{pid}/children", encoding="utf-8") as file:
-        return [int(child) for child in file.read().split()]
-
-
-def is_running(pid):
-    try:
-        with open(f"/proc/{pid}/stat", encoding="utf-8") as file:
-            return file.read().rsplit(")", 1)[1].split()[0] != "Z"
-    except FileNotFoundError:
-        return False
-
-
-class Succession:
-    """Hands over from process to process, and ends the last one."""
-
-    def __init__(self, proxy):
-        self.proxy = proxy
-        self.pid = proxy.process.pid
-        self.all = [self.pid]
-
-    def hand_over(self):
-        done = self.proxy.log().count("[process.handed_over]")
-        os.kill(self.pid, signal.SIGUSR2)
-        wait_until(lambda: self.proxy.log().count("[process.handed_over]") > done, timeout=30, what="a handover")
-        line = [line for line in self.proxy.log().splitlines() if "[process.handed_over]" in line][-1]
-        self.pid = int(line.rsplit("pid=", 1)[1].split()[0])
-        self.all.append(self.pid)
-
-    def end(self):
-        for pid in self.all[1:]:
-            if is_running(pid):
-                os.kill(pid, signal.SIGTERM)
-        for pid in self.all[1:]:
-            wait_until(lambda: not is_running(pid), timeout=20, what="the end")  # noqa: B023
+from dwspool_testing.succession import Succession, children_of, is_running
 
 
 @pytest.fixture
@@ -97,9 +61,12 @@ def test_pgbench_runs_across_handovers_without_an_error(accounts, succession):
 
 
 def test_clients_that_stay_are_ended_at_a_transaction_boundary(succession):
+    """Idle ones go to the new process; whoever cannot has its time."""
     line = succession(handover_time="300ms")
-    idle = psycopg2.connect(line.proxy.dsn("postgres"))
+    bound = psycopg2.connect(line.proxy.dsn("postgres"))
     busy = psycopg2.connect(line.proxy.dsn("postgres"))
+    with bound.cursor() as cursor:
+        cursor.execute("create temp table t(); commit")
     with busy.cursor() as cursor:
         cursor.execute("select 1")
         line.hand_over()
@@ -107,7 +74,7 @@ def test_clients_that_stay_are_ended_at_a_transaction_boundary(succession):
         cursor.execute("select 2")  # its transaction goes on
         assert cursor.fetchone() == (2,)
         busy.commit()
-    for connection in (idle, busy):
+    for connection in (bound, busy):
         with pytest.raises(psycopg2.OperationalError):
             connection.cursor().execute("select 3")
     wait_until(lambda: not is_running(line.all[0]), timeout=5, what="the end of the old process")

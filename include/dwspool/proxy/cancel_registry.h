@@ -26,6 +26,8 @@ class CancelRegistry {
   // one it shall show, of the backend that the client is going to have; several clients may show
   // the same one. 0: one of our own making.
   wire::KeyData add(Target target, std::uint32_t pid = 0);
+  // A key that another process has given out. False when somebody has it.
+  bool add_known(Target target, const wire::KeyData& key);
   void remove(const wire::KeyData& key);
 
   // Nothing unless pid and secret are both right; compares the secret in constant time.
@@ -36,6 +38,8 @@ class CancelRegistry {
     std::string secret;
     Target target;
   };
+  bool is_taken(const wire::KeyData& key) const;
+
   mutable std::mutex mutex_;
   std::unordered_multimap<std::uint32_t, Entry> by_pid_;
 };

@@ -22,6 +22,7 @@
 
 #include "dwspool/console/facts.h"
 #include "dwspool/console/session.h"
+#include "dwspool/proxy/client_record.h"
 #include "dwspool/proxy/introductions.h"
 
 namespace dwspool::proxy {
@@ -35,6 +36,10 @@ class FrontConn final : public net::Socket::Handler {
  public:
   // `by_proxy`: a header of the PROXY protocol comes first, and says who the peer is.
   FrontConn(Worker& worker, ClientId id, UniqueFd fd, const net::Address& peer, bool by_proxy);
+  // One that comes from another process (front_handover.cpp): nothing is taken from it before
+  // resume().
+  FrontConn(Worker& worker, ClientId id, UniqueFd fd, const ClientRecord& record,
+            PoolContext& pool);
   ~FrontConn();
   FrontConn(const FrontConn&) = delete;
   FrontConn& operator=(const FrontConn&) = delete;
@@ -73,6 +78,10 @@ class FrontConn final : public net::Socket::Handler {
   void kill();
   // Interest in events may have changed (suspended, or not any more).
   void on_gates_changed() { update_interest(); }
+  // What another process needs to go on with the client; nothing while it is not at rest, or must
+  // stay for another reason. From then on nothing is taken from it, until resume().
+  std::optional<ClientRecord> leave();
+  void resume();
   // What a command of the console came to.
   void on_console_answer(const console::Answer& answer);
   // The request to cancel that this connection brought has been passed on.
@@ -126,7 +135,7 @@ class FrontConn final : public net::Socket::Handler {
   void refuse_introduction(const wire::ErrorReport& report);
   void go_on_logging_in(session::StartupFlow::Need need);
   void note_wrong_password();
-  bool count_client(const std::string& database, wire::ErrorReport& report);
+  bool count_client(const std::string& database, wire::ErrorReport& report, bool beyond = false);
   bool start_session();
   bool start_console();
   bool process_console(std::string_view& in);
@@ -191,6 +200,8 @@ class FrontConn final : public net::Socket::Handler {
   bool lingering_ = false;  // the last word is said: reads to the end, so that it arrives
   bool pin_logged_ = false;
   bool moves_ = false;        // to another pool, when it is at rest
+  bool leaves_ = false;       // to another process, or comes from one: nobody has it quite
+  bool stays_ = false;        // the other process does not want it
   bool waiting_ = false;      // in the pool's queue
   bool input_ended_ = false;  // all is here, a Terminate at its end; it waits for its turn
   TimePoint wait_started_;

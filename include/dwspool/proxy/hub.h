@@ -162,6 +162,7 @@ struct Hub {
   Acquaintances acquaintances;
   std::atomic<std::uint32_t> clients{0};  // logged in or on the way
   std::atomic<bool> draining{false};
+  std::atomic<bool> has_predecessor{false};  // which still has clients
   Reloads reloads;
   GateKeeper gates;
   Statistics statistics;
@@ -173,6 +174,8 @@ struct Hub {
     // Puts another configuration into force until the next reload.
     std::function<Status(std::shared_ptr<const config::Config>)> apply;
     std::function<void(Stop)> stop;
+    // A key that this process does not know: the one that it has taken over from may.
+    std::function<void(const wire::KeyData&)> cancel_at_predecessor;
   };
   Control control;
   std::string version;

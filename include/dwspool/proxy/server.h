@@ -18,6 +18,8 @@
 #include "dwspool/net/listener.h"
 #include "dwspool/net/timer.h"
 
+#include "dwspool/proxy/arrivals.h"
+#include "dwspool/proxy/departures.h"
 #include "dwspool/proxy/hub.h"
 #include "dwspool/proxy/prober.h"
 #include "dwspool/proxy/worker.h"
@@ -47,9 +49,13 @@ class Server {
   Status reload(const std::shared_ptr<const config::Config>& config);
   // The sockets that listen, to be handed over.
   std::vector<int> descriptors() const;
-  // Another process listens now. The clients that are here go on for handover_time, and are then
-  // ended as shut_down(after_clients) does; the end comes earlier when they have left.
-  void hand_over();
+  // Another process listens now. The clients go to it by `channel` when they are at rest; with
+  // none, or where they cannot (doc/service.md), they go on here for handover_time, and are then
+  // ended as shut_down(after_clients) does. The end comes earlier when all have left.
+  void hand_over(UniqueFd channel);
+  // To be called before run(), by a process that takes over: says that it serves, and takes the
+  // clients of the other one in.
+  void take_over(UniqueFd channel);
   net::Loop& loop() { return workers_.front()->loop(); }
 
   const std::vector<std::unique_ptr<Worker>>& workers() const { return workers_; }
@@ -88,6 +94,8 @@ class Server {
   std::unique_ptr<net::Timer> statistics_timer_;
   std::unique_ptr<net::Timer> handover_timer_;
   TimePoint handover_end_ = never;
+  std::unique_ptr<Departures> departures_;
+  std::unique_ptr<Arrivals> arrivals_;
   std::vector<UniqueFd> inherited_;  // while listening begins
   std::size_t next_worker_ = 0;
   std::size_t drained_ = 0;

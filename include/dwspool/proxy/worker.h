@@ -44,6 +44,8 @@
 
 namespace dwspool::proxy {
 
+class Departures;
+
 class Worker {
  public:
   Worker(Hub& hub, std::size_t index, std::vector<std::unique_ptr<Worker>>& all);
@@ -62,6 +64,18 @@ class Worker {
   // --- From the worker's thread ---
   // `by_proxy`: see FrontConn.
   void add_client(UniqueFd fd, const net::Address& peer, bool by_proxy);
+  // --- Clients that go to another process (worker_handover.cpp), which `departures` leads to ---
+  void begin_departures(Departures& departures);
+  void offer_clients();
+  // At rest perhaps.
+  void offer(FrontConn& client);
+  bool departing() const { return departures_ != nullptr; }
+  void on_departed(ClientId id, bool taken);
+  void end_departures();
+  // --- ... and that come from one. adopt_client: no id when this process cannot have it. ---
+  ClientId adopt_client(const ClientRecord& record, UniqueFd fd);
+  void begin_client(ClientId id);
+  void drop_client(ClientId id);
   // No client begins anything new; `done` is called when the last one has gone.
   void drain(std::function<void()> done);
   // Ends whatever is left, and lets run() return.
@@ -149,6 +163,8 @@ class Worker {
                    const wire::KeyData& key, std::function<void(bool sent)> done);
   // `requester`: the connection that brought the request, on this worker.
   void forward_cancel(const wire::CancelRequest& request, ClientId requester);
+  // For the process that has taken over; nobody waits for it.
+  void cancel_for_successor(const wire::KeyData& key);
 
  private:
   using Deadlines = std::deque<std::pair<TimePoint, ClientId>>;
@@ -170,6 +186,7 @@ class Worker {
   void announce_free_slot(const std::string& key, const std::vector<std::size_t>& workers);
   bool may_be_a_peers(const wire::CancelRequest& request) const;
   void cancel_here(ClientId target, const std::function<void()>& done) const;
+  void ask_predecessor(const wire::KeyData& key);
   void expire(TimePoint time);
   void drop_unused_pools();
   void check_drained();
@@ -216,6 +233,8 @@ class Worker {
   TimePoint next_housekeeping_ = never;
   bool draining_ = false;
   std::function<void()> drained_;
+  Departures* departures_ = nullptr;
+  std::size_t leaving_ = 0;  // clients that the other process has not answered for
 
   std::mutex tasks_mutex_;
   std::vector<std::function<void(Worker&)>> tasks_;

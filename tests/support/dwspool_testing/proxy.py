@@ -30,9 +30,11 @@ def is_sanitized() -> bool:
 
 
 class Proxy:
-    """`config` is the configuration as Python dicts; listen and http are added if absent."""
+    """`config` is the configuration as Python dicts; listen and http are added if absent. `program`:
+    the file that is run, if it is not the one under test itself."""
 
-    def __init__(self, config, wrapper=None, env=None):
+    def __init__(self, config, wrapper=None, env=None, program=None):
+        self.program = program
         self.dir = tempfile.mkdtemp(prefix="dwspool-proxy-")
         os.chmod(self.dir, 0o755)
         self.port = free_port()
@@ -70,7 +72,7 @@ class Proxy:
             notify.settimeout(0.1)
             with open(self.log_path, "ab") as log:
                 self.process = subprocess.Popen(
-                    self.wrapper + [binary(), "--config", self.config_path],
+                    self.wrapper + [self.program or binary(), "--config", self.config_path],
                     stdout=log, stderr=log, env=dict(os.environ, NOTIFY_SOCKET=path, **self.env),
                 )
             deadline = time.time() + timeout
