@@ -6,7 +6,10 @@
 #include <chrono>
 #include <string>
 
+#include "dwspool/sql/fingerprint.h"
 #include "dwspool/wire/frame.h"
+
+#include "dwspool/retry/facts.h"
 
 #include "dwspool/session/replayed_session.h"
 
@@ -53,7 +56,7 @@ retry::Decision ReplayedSession::moderate(retry::Decision decision, retry::Failu
   }
   const bool lost =
       failure == retry::Failure::transaction_lost || failure == retry::Failure::in_doubt;
-  if (lost && moderator->is_quarantined(fingerprint_of_failed(recording_->transcript), now)) {
+  if (lost && moderator->is_quarantined(suspect(recording_->transcript), now)) {
     why = retry::Refusal::quarantined;
   }
   if (why == retry::Refusal::none) return decision;
@@ -85,13 +88,25 @@ bool ReplayedSession::may_wait(TimePoint now) {
   return true;
 }
 
+// What may have taken its server down. All COMMITs look the same: that the connection of two of
+// them has ended says nothing about the next one.
+std::uint64_t ReplayedSession::suspect(const retry::Transcript& told) const {
+  const std::optional<std::string> text = text_of_failed(told);
+  if (!text) return 0;
+  const retry::TextFacts facts = retry::understand(*text);
+  const bool only_control = std::all_of(
+      facts.statements.begin(), facts.statements.end(),
+      [](const retry::StatementFacts& each) { return each.nature == retry::Nature::control; });
+  return facts.understood && only_control ? 0 : sql::fingerprint(*text);
+}
+
 // Once more the server has ended without a word while it was at a statement that is being run
 // again: true if it is not to try that again for a while.
 bool ReplayedSession::takes_servers_down(const retry::LostWork& work, const retry::Transcript& told,
                                          TimePoint now) const {
   const bool again = phase_ == Phase::replaying || (phase_ == Phase::live && effort_);
   if (!replay_->moderator || !again || !work.sent) return false;
-  return replay_->moderator->note_taken_down(fingerprint_of_failed(told), number_, now);
+  return replay_->moderator->note_taken_down(suspect(told), number_, now);
 }
 
 // --- Fencing -------------------------------------------------------------------------------------

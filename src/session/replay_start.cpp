@@ -297,14 +297,20 @@ std::vector<retry::LoggedUnit> ReplayedSession::logged_units(std::size_t size,
   return units;
 }
 
-// Of the statement that the client waits for; 0 when that has no text that is known.
-std::uint64_t ReplayedSession::fingerprint_of_failed(const retry::Transcript& told) const {
-  if (!recording_) return 0;
-  const std::vector<retry::UnitTexts> units = texts_of_log(recording_->log.size());
-  if (told.units().size() >= units.size()) return 0;
-  const auto& texts = units[told.units().size()].texts;
+// Of the statement that the client waits for, as far as it is known.
+std::optional<std::string> ReplayedSession::text_of_failed(const retry::Transcript& told) const {
+  if (!recording_) return {};
+  std::vector<retry::UnitTexts> units = texts_of_log(recording_->log.size());
+  if (told.units().size() >= units.size()) return {};
+  auto& texts = units[told.units().size()].texts;
   const std::size_t i = told.current().completed;
-  return i < texts.size() && texts[i] ? sql::fingerprint(*texts[i]) : 0;
+  return i < texts.size() ? std::move(texts[i]) : std::nullopt;
+}
+
+// 0 when it is not known.
+std::uint64_t ReplayedSession::fingerprint_of_failed(const retry::Transcript& told) const {
+  const std::optional<std::string> text = text_of_failed(told);
+  return text ? sql::fingerprint(*text) : 0;
 }
 
 std::vector<retry::UnitTexts> ReplayedSession::texts_of_log(std::size_t size) const {

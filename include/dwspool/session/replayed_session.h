@@ -256,6 +256,7 @@ class ReplayedSession {
                         std::size_t completed) const;
   std::vector<retry::UnitTexts> texts_of_log(std::size_t size) const;
   std::vector<retry::LoggedUnit> logged_units(std::size_t size, bool& asked_not_to) const;
+  std::optional<std::string> text_of_failed(const retry::Transcript& told) const;
   std::uint64_t fingerprint_of_failed(const retry::Transcript& told) const;
   OpenRequests open_requests() const;
   void begin_run(retry::Failure failure, std::string_view cause, wire::ErrorReport report,
@@ -265,6 +266,7 @@ class ReplayedSession {
 
   // replay_moderation.cpp: for the sake of the cluster
   retry::Decision moderate(retry::Decision decision, retry::Failure failure, TimePoint now) const;
+  std::uint64_t suspect(const retry::Transcript& told) const;
   bool takes_servers_down(const retry::LostWork& work, const retry::Transcript& told,
                           TimePoint now) const;
   bool may_wait(TimePoint now);

@@ -102,6 +102,25 @@ TEST_CASE("replay: a statement that takes its server down again and again is giv
   script.check_note(Failure::transaction_lost, ReplayResult::refused, Refusal::quarantined);
 }
 
+TEST_CASE("replay: a COMMIT is never what has taken a server down") {
+  ReplayScript script;
+  retry::ModeratorOptions options;
+  options.quarantine_after = 1;
+  attach(script, options);
+  const std::string answers =
+      begun() + message('T', "x") + row("1") + complete("SELECT 1") + ready('T');
+  script.client(query("begin") + query("select 1")).grant_fresh();
+  script.to_server("P:=begin B: E Q:select 1").server(answers);
+  script.to_client("C:BEGIN Z:T T D C:SELECT 1 Z:T");
+  script.client(query("commit")).to_server("Q:commit");
+  for (int i = 0; i < 2; ++i) {
+    script.lose_backend().silent().wait(std::chrono::seconds(1)).grant_fresh();
+    script.to_server("P:=begin B: E Q:select 1").server(answers).to_server("Q:commit");
+  }
+  script.server(complete("COMMIT") + ready('I')).to_client("C:COMMIT Z:I");
+  script.check_note(Failure::in_doubt, ReplayResult::masked);
+}
+
 TEST_CASE("replay: when too many wait, the next one is told at once") {
   ReplayScript script;
   retry::ModeratorOptions options;
