@@ -123,6 +123,17 @@ def relay_commit(stage):
 
 
 @fault()
+def doubts(stage):
+    """For a while every third COMMIT loses its answer, and every seventh is lost itself."""
+    rules = [stage.back.rule("reset", "C", "to_client", n=3, times=None, contains=b"COMMIT", after=0)]
+    rules += [stage.back.rule("reset", "Q", "to_server", n=7, times=None, contains=text, after=0)
+              for text in (b"commit", b"COMMIT")]
+    stage.pause(3, 6)
+    for rule in rules:
+        stage.back.remove(rule)
+
+
+@fault()
 def relay_silence(stage):
     """Nothing comes through any more, and at last the connections break."""
     stage.back.cut("black_hole")
