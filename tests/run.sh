@@ -54,22 +54,35 @@ step "Build with clang under AddressSanitizer and UBSan, warnings as errors"
 cmake --preset asan -DDWSPOOL_WERROR=ON -DDWSPOOL_FUZZ=ON >/dev/null
 cmake --build --preset asan -j "$jobs"
 
-step "All tests, sanitized"
+# The tests mostly wait: what needs nothing of them is done meanwhile, but only with what they leave
+# of the processors (SCHED_IDLE).
+aside() {
+  tests/lint/tidy.sh build/asan
+  cmake --preset tsan >/dev/null
+  cmake --build --preset tsan -j "$jobs"
+  cmake --preset release -DDWSPOOL_TESTS=OFF >/dev/null  # for the demo
+  cmake --build --preset release -j "$jobs" --target dwspool
+}
+export -f aside
+export jobs
+step "All tests, sanitized (aside: clang-tidy; two more builds)"
+chrt --idle 0 bash -euo pipefail -c aside >build/aside.log 2>&1 &
+aside=$!
+trap 'kill -- "$aside" 2>/dev/null || true' EXIT
 ctest --preset asan
 
-step "clang-tidy"
-tests/lint/tidy.sh build/asan
+step "The rest of what was begun aside"
+wait "$aside" || { tail -n 200 build/aside.log; exit 1; }
+grep clang-tidy: build/aside.log
 
 step "Threads: unit tests and several workers under ThreadSanitizer"
-cmake --preset tsan >/dev/null
-cmake --build --preset tsan -j "$jobs"
 # That one looks on while getenv() reads what a plain store has published: nothing is torn on the
 # machines that this runs on, but the sanitizer cannot see inside the C library.
 build/tsan/tests/dwspool_unit_tests --minimal \
   --test-case-exclude="other threads may look at the environment meanwhile"
 DWSPOOL_BINARY=$PWD/build/tsan/dwspool /usr/bin/python3 -m pytest -q -p no:cacheprovider \
   tests/integration/limits_test.py tests/integration/cancel_test.py \
-  tests/integration/status_page_test.py
+  tests/integration/status_page_test.py tests/integration/handover_clients_test.py
 
 step "Fuzzers, each for a moment"
 tests/fuzz/run.sh --preset asan --seconds 15
