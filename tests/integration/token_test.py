@@ -230,8 +230,9 @@ def test_anybody_may_write_a_token_and_nobody_read_one(rig, behind):
     assert proxy.metric("dwspool_replay_tokens_total", reason="sent") == 2  # warm_up's, and this
 
 
-def test_08007_says_how_to_find_out(rig, proxies):
-    """Nobody may be asked within the deadline; the application asks later."""
+@pytest.mark.parametrize("asked", ["the same", "another, when that one is gone"])
+def test_08007_says_how_to_find_out(rig, proxies, asked):
+    """Nobody may be asked within the deadline; the application asks later, any dwspool."""
     rig.primary.rows("truncate t")
     holder = PendingCommits(rig.primary, "t")
     try:
@@ -247,6 +248,11 @@ def test_08007_says_how_to_find_out(rig, proxies):
                 question = error.diag.message_hint.split(" answers")[0]
                 assert question.startswith("SELECT dwspool.outcome('")
                 holder.release()
+            if asked != "the same":
+                proxy.process.kill()
+                proxy.process.wait()
+                proxy.process = None
+                proxy = start(rig, proxies, rig.primary.port)
             with contextlib.closing(connect(proxy)) as connection:
                 with connection.cursor() as cursor:
                     cursor.execute(question)
