@@ -10,6 +10,7 @@
 #include <fcntl.h>
 #include <spawn.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -94,9 +95,18 @@ Handover::~Handover() = default;
 void Handover::start() {
   if (done_ || under_way_ || hub_.draining.load(std::memory_order_relaxed)) return;
   under_way_ = true;
+  notify_reloading();
   hub_.log.write(LogLevel::info, "process.handover", "another process is started to take over",
                  {{"file", executable_}});
   http_.release([this] { go_on(); });
+}
+
+bool Handover::has_new_file() const {
+  struct stat own {};
+  struct stat there {};
+  if (::stat("/proc/self/exe", &own) != 0 || ::stat(executable_.c_str(), &there) != 0) return false;
+  const bool same = own.st_dev == there.st_dev && own.st_ino == there.st_ino;
+  return !same && S_ISREG(there.st_mode) && ::access(executable_.c_str(), X_OK) == 0;
 }
 
 void Handover::go_on() {
@@ -174,6 +184,7 @@ void Handover::fail(const std::string& why) {
   hub_.log.write(LogLevel::error, "process.handover_failed",
                  "nobody takes over, this process goes on: " + why);
   under_way_ = false;
+  notify_service_manager("READY=1");
   http_.restore();
 }
 

@@ -38,6 +38,9 @@ class Handover {
 
   // On the first worker's thread.
   void start();
+  // Whether another file has come to the place of the one that this process runs, so that a reload
+  // (`systemctl reload-or-restart` behind an upgrade, say) had better be a handover.
+  bool has_new_file() const;
   bool done() const { return done_; }
 
  private:

@@ -213,8 +213,10 @@ int serve(config::Config config) {
     const net::Signal quit(server.loop(), SIGQUIT, [&] { end("SIGQUIT", Stop::at_once); });
 
     const net::Signal take_over(server.loop(), SIGUSR2, [&] { handover.start(); });
-    const net::Signal hang_up(server.loop(), SIGHUP,
-                              [&] { reloader.reload([](const proxy::Hub::Complaints&) {}); });
+    const net::Signal hang_up(server.loop(), SIGHUP, [&] {
+      if (handover.has_new_file()) return handover.start();
+      reloader.reload([](const proxy::Hub::Complaints&) {});
+    });
 
     announce(hub, server, http.get());
     notify_service_manager("READY=1");

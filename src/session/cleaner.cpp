@@ -13,6 +13,9 @@ namespace {
 
 namespace be = wire::backend;
 
+// The name of one that there is not.
+constexpr std::string_view no_portal = "dwspool nobody";
+
 // What DISCARD ALL does, in statements that every DWS has. Temporary tables stay: a backend with
 // any is closed instead (doc/dws.md).
 constexpr std::array<std::string_view, 5> dws_reset = {"SET SESSION AUTHORIZATION DEFAULT",
@@ -34,6 +37,12 @@ Cleaner::State Cleaner::start(Output& out) {
     replies.on_copy_sent();
   }
   if (replies.unsynced() || replies.skipping()) {
+    if (!replies.skipping()) {
+      // A Sync alone would commit what the client has sent of a batch. Nobody else has said that
+      // it is whole: it fails.
+      wire::append_execute(bytes, no_portal);
+      replies.push({.kind = ReplyKind::execute, .own = true});
+    }
     wire::append_sync(bytes);
     replies.push({.kind = ReplyKind::sync, .own = true});
   }

@@ -306,6 +306,28 @@ def test_a_large_session_stays(line):
     small.close()
 
 
+def test_a_reload_behind_an_upgrade(pg, tmp_path, lines):
+    """As `systemctl reload-or-restart` sends it: another file hands over, the same one reloads."""
+    program = str(tmp_path / "dwspool")
+    shutil.copy(binary(), program)
+    with Proxy({"auth_method": "trust", "databases": {"*": {}}, "users": {"*": {}}, "shutdown_timeout": "2s",
+                "clusters": {"main": {"coordinators": [f"127.0.0.1:{pg.port}"]}}}, program=program) as proxy:
+        line = lines(proxy)
+        client = psycopg2.connect(proxy.dsn())
+        client.autocommit = True
+        proxy.process.send_signal(signal.SIGHUP)
+        wait_until(lambda: "[config.reloaded]" in proxy.log(), what="a reload")
+        shutil.copy(program, program + ".new")
+        os.replace(program + ".new", program)
+        assert "[process.handover]" not in proxy.log()
+        line.hand_over(signal.SIGHUP)
+        gone(line)
+        assert value(client, "select 1") == 1
+        assert os.readlink(f"/proc/{line.pid}/exe") == program
+        client.close()
+        line.end()
+
+
 # --- A successor that is not what it should be -----------------------------------------------------
 
 STUB = """#!/usr/bin/python3

@@ -1,8 +1,9 @@
 """Prepared statements that many clients share a backend for: the traps, message by message."""
 
 import pytest
-from dwspool_testing.wire import (Connection, bind, close, describe, execute, fields, parse, query,
-                                  sync)
+from dwspool_testing.observer import Observer
+from dwspool_testing.wire import (Connection, bind, close, describe, execute, fields, flush, parse,
+                                  query, sync)
 
 
 @pytest.fixture
@@ -254,3 +255,22 @@ def test_extended_set_does_not_bind(clients):
     first, second = clients(2)
     assert ask(first, parse("", "set extra_float_digits = 3"), run("")) == ["1", "2", "C", "Z"]
     assert digest(second.ask("select 1")) == ["1", "C", "Z"]
+
+
+@pytest.mark.parametrize("inside", [False, True])
+def test_a_batch_that_is_not_finished_is_not_committed(trusting, mode, pg, inside):
+    """Its client goes before its Sync: a server of its own would have undone it, too."""
+    proxy = trusting(mode, defaults={"pool_size": 1})
+    with Observer(pg) as observer:
+        table = observer.table("id int")
+    with Connection("127.0.0.1", proxy.port) as client:
+        client.log_in("postgres")
+        if inside:
+            client.ask("begin")
+        client.send(parse("", f"insert into {table} values (1)") + bind("", "") + execute() + flush())
+        kinds = []
+        while b"C" not in kinds:
+            kinds.append(client.receive()[0])
+    with Connection("127.0.0.1", proxy.port) as client:  # the one backend has been cleaned
+        client.log_in("postgres")
+        assert [kind for kind, _ in client.ask(f"select * from {table}")] == [b"T", b"C", b"Z"]

@@ -179,17 +179,33 @@ def test_another_process_takes_over(service, machine):
     before = machine.show("MainPID")
     machine.run("systemctl", "kill", "--kill-whom=main", "--signal=USR2", "dwspool")
     wait_until(lambda: machine.show("MainPID") != before, timeout=30, what="another main process")
-    assert ask(connection) == 1  # still with the old one
     fresh = service.connect()
     assert ask(fresh) == 1
-    connection.close()
+    # Its client has gone to the new one.
     wait_until(lambda: machine.run("kill", "-0", before, check=False).returncode != 0, timeout=30,
                what="the end of the old one")
     assert machine.show("ActiveState") == "active" and machine.show("NRestarts") == "0"
-    assert ask(fresh) == 1
-    fresh.close()
+    for client in (connection, fresh):
+        assert ask(client) == 1
+        client.close()
     machine.run("systemctl", "stop", "dwspool")
     assert machine.show("Result") == "success"
+
+
+def test_reload_or_restart_with_another_file(service, machine):
+    service.start()
+    connection = service.connect()
+    before = machine.show("MainPID")
+    machine.run("systemctl", "reload-or-restart", "dwspool")
+    time.sleep(1)
+    assert machine.show("MainPID") == before  # the same file: a reload
+    machine.run("cp", "/usr/sbin/dwspool", "/usr/sbin/dwspool.new")
+    machine.run("mv", "/usr/sbin/dwspool.new", "/usr/sbin/dwspool")
+    machine.run("systemctl", "reload-or-restart", "dwspool")
+    wait_until(lambda: machine.show("MainPID") not in (before, "0"), timeout=30, what="another main process")
+    assert ask(connection) == 1
+    assert machine.show("ActiveState") == "active" and machine.show("NRestarts") == "0"
+    connection.close()
 
 
 def test_an_upgrade_of_the_package_drops_nobody(service, machine):

@@ -27,9 +27,9 @@ class Succession:
         self.pid = proxy.process.pid
         self.all = [self.pid]
 
-    def hand_over(self):
+    def hand_over(self, by=signal.SIGUSR2):
         done = self.proxy.log().count("[process.handed_over]")
-        os.kill(self.pid, signal.SIGUSR2)
+        os.kill(self.pid, by)
         wait_until(lambda: self.proxy.log().count("[process.handed_over]") > done, timeout=30, what="a handover")
         line = [line for line in self.proxy.log().splitlines() if "[process.handed_over]" in line][-1]
         self.pid = int(line.rsplit("pid=", 1)[1].split()[0])

@@ -105,12 +105,36 @@ TEST_CASE("cleaner: the rest of a large row whose front the client has had") {
   CHECK(left.state() == Cleaner::State::done);
 }
 
-TEST_CASE("cleaner: a batch without its Sync gets one") {
-  Left left;
-  push(left.backend, session::ReplyKind::parse, 7);
-  CHECK(left.start() == sync());
-  left.server(error("42601") + ready('I'));
-  CHECK(left.state() == Cleaner::State::done);
+TEST_CASE("cleaner: a batch without its Sync is ended, and not committed") {
+  std::string ends;
+  wire::append_execute(ends, "dwspool nobody");
+  ends += sync();
+  SUBCASE("it has failed by itself") {
+    Left left;
+    push(left.backend, session::ReplyKind::parse, 7);
+    CHECK(left.start() == ends);
+    left.server(error("42601") + ready('I'));
+    CHECK(left.state() == Cleaner::State::done);
+  }
+  SUBCASE("it has not") {
+    Left left;
+    push(left.backend, session::ReplyKind::parse, 7);
+    push(left.backend, session::ReplyKind::bind);
+    push(left.backend, session::ReplyKind::execute);
+    CHECK(left.start() == ends);
+    left.server(message('1') + message('2') + complete("INSERT 0 1"));
+    CHECK(left.state() == Cleaner::State::finishing);
+    left.server(error("34000") + ready('I'));
+    CHECK(left.state() == Cleaner::State::done);
+  }
+  SUBCASE("it has been told that it has failed") {
+    Left left;
+    push(left.backend, session::ReplyKind::parse, 7);
+    left.backend.replies.on_error([](const session::Reply&) {});
+    CHECK(left.start() == sync());
+    left.server(ready('I'));
+    CHECK(left.state() == Cleaner::State::done);
+  }
 }
 
 TEST_CASE("cleaner: a COPY that nobody will feed is ended") {
