@@ -211,7 +211,7 @@ bool ServerProcess::on_message(char type, std::string_view body) {
       on_describe(body);
       return true;
     case fe::execute:
-      on_execute();
+      on_execute(body);
       return true;
     case fe::close:
       on_close(body);
@@ -438,8 +438,10 @@ void ServerProcess::on_close(std::string_view body) {
   send(bytes);
 }
 
-void ServerProcess::on_execute() {
-  const Statement* portal = model_->portal();
+// Nobody here binds a portal that has a name.
+void ServerProcess::on_execute(std::string_view body) {
+  wire::Cursor in(body);
+  const Statement* portal = in.cstring().empty() ? model_->portal() : nullptr;
   if (portal == nullptr) {
     error("34000", "no such portal");
     return;

@@ -132,7 +132,7 @@ class ServerProcess final : public Endpoint {
   void on_bind(std::string_view body);
   void on_describe(std::string_view body);
   void on_close(std::string_view body);
-  void on_execute();
+  void on_execute(std::string_view body);
   void on_copy(char type, std::string_view body);
   bool micro_step();
   void run_statement();
