@@ -145,4 +145,6 @@ def test_with_tokens_no_commit_is_in_doubt(tmp_path):
 def test_without_replay_of_transactions_they_fail(tmp_path, level):
     outcomes = switched_over(tmp_path, level)
     assert outcomes[history.FAILED, "08006"] > 0
-    assert {state for _, state in outcomes} - ORDINARY <= {"08006", "08007"}
+    told = {state for _, state in outcomes} - ORDINARY
+    # 40001: what has only read is run again, and has read what others have changed by then.
+    assert told <= {"08006", "08007"} | ({"40001"} if level == "statement" else set())
