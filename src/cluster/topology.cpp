@@ -129,6 +129,8 @@ void Topology::probe_soon(TimePoint now) {
 }
 
 // When the next one is due: soon while something is wrong, less often the longer a host is away.
+// How soon it gets work again depends on that, so that it is never as seldom as for one that is
+// well.
 void Topology::end_probe(Host& host, TimePoint now, bool answered) {
   host.probe_begun = never;
   host.probed_at = now;
@@ -139,7 +141,8 @@ void Topology::end_probe(Host& host, TimePoint now, bool answered) {
     host.given_up = false;
   } else {
     const std::uint32_t doublings = std::min<std::uint32_t>(host.failures / 4, 8);
-    pause = std::min(options_.probe_interval, options_.suspect_interval * (1U << doublings));
+    pause = std::min({options_.probe_interval, options_.down_interval,
+                      options_.suspect_interval * (1U << doublings)});
   }
   host.next_probe = now + pause;
 }

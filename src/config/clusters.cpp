@@ -161,6 +161,8 @@ class ClusterReader {
     part.duration("interval", often, probing.interval);
     part.duration("suspect_interval", {std::chrono::milliseconds{10}, std::chrono::minutes{1}},
                   probing.suspect_interval);
+    part.duration("down_interval", {std::chrono::milliseconds{10}, std::chrono::hours{1}},
+                  probing.down_interval);
     part.duration("timeout", {std::chrono::milliseconds{10}, std::chrono::minutes{10}},
                   probing.timeout);
     part.duration("dead_after", {std::chrono::milliseconds{100}, std::chrono::hours{24}, true},

@@ -27,6 +27,7 @@ cluster::Options options_of(const config::Cluster& cluster, bool probed) {
   options.roles = probed && cluster.dialect != Dialect::dws;
   options.probe_interval = cluster.probing.interval;
   options.suspect_interval = cluster.probing.suspect_interval;
+  options.down_interval = cluster.probing.down_interval;
   options.probe_timeout = cluster.probing.timeout;
   options.dead_after = cluster.probing.dead_after;
   options.max_standby_lag = cluster.max_standby_lag;

@@ -38,6 +38,7 @@ struct Options {
   bool roles = false;    // and they tell a primary from standbys
   Duration probe_interval = std::chrono::seconds{1};
   Duration suspect_interval = std::chrono::milliseconds{100};  // while something is wrong
+  Duration down_interval = std::chrono::milliseconds{500};     // of a host that is away, at most
   Duration probe_timeout = std::chrono::seconds{1};
   Duration dead_after = std::chrono::seconds{8};  // 0: never
   Duration max_standby_lag{};                     // 0: any

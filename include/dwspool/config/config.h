@@ -85,6 +85,7 @@ struct Probing {
   std::string database;
   Duration interval = std::chrono::seconds{1};  // 0: no probes
   Duration suspect_interval = std::chrono::milliseconds{100};
+  Duration down_interval = std::chrono::milliseconds{500};
   Duration timeout = std::chrono::seconds{1};
   Duration dead_after = std::chrono::seconds{8};  // 0: never
   bool configured = false;                        // the section is there

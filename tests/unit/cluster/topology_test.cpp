@@ -213,9 +213,32 @@ TEST_CASE("a host that is gone serves nobody until it is back, and is noticed wi
   CHECK(play.choose(Target::any).size() == 2);
   play.run(seconds(30));
   play.servers[2].reachable = true;
-  CHECK(play.until([&] { return play.serves(2, Target::any); }) <= milliseconds(1010));
+  CHECK(play.until([&] { return play.serves(2, Target::any); }) <= milliseconds(510));
   CHECK(play.count(Event::Kind::down) == 1);
   CHECK(play.count(Event::Kind::up) == 1);
+}
+
+TEST_CASE("a host that stays away is asked every down_interval, or more often if all are") {
+  struct Row {
+    int interval;
+    int down;
+    int expected;
+  };
+  for (const auto& [interval, down, expected] :
+       {Row{1000, 500, 500}, Row{300, 500, 300}, Row{5000, 2000, 2000}, Row{1000, 1000, 1000}}) {
+    CAPTURE(interval);
+    CAPTURE(down);
+    Options options = equals();
+    options.probe_interval = milliseconds(interval);
+    options.down_interval = milliseconds(down);
+    Play play(options, 1);
+    play.servers[0].reachable = false;
+    play.run(seconds(30));
+    play.probes = 0;
+    play.run(seconds(20));
+    CHECK(play.probes >= 20000 / (expected + 2) - 1);
+    CHECK(play.probes <= 20000 / expected + 1);
+  }
 }
 
 TEST_CASE("one answer lost is an accident; a silent host is given up in time") {

@@ -159,6 +159,7 @@ TEST_CASE("the example with everything enabled loads, and shows the defaults") {
   CHECK(main.max_standby_lag == Cluster{}.max_standby_lag);
   CHECK(main.probing.interval == Probing{}.interval);
   CHECK(main.probing.suspect_interval == Probing{}.suspect_interval);
+  CHECK(main.probing.down_interval == Probing{}.down_interval);
   CHECK(main.probing.timeout == Probing{}.timeout);
   CHECK(main.probing.dead_after == Probing{}.dead_after);
 }
