@@ -73,7 +73,8 @@ std::string_view to_string(OpenFailure failure) {
 
 std::string_view replay_failure_name(std::size_t index) {
   static constexpr std::array<std::string_view, replay_failures> names = {
-      "none", "not_sent", "refused", "doubtful", "read_only", "transaction_lost", "in_doubt"};
+      "none",      "not_sent",         "refused",  "doubtful",
+      "read_only", "transaction_lost", "in_doubt", "outdated"};
   return index < names.size() ? names[index] : "?";
 }
 

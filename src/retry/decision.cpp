@@ -117,6 +117,14 @@ Decision on_refused(const Situation& situation, const std::vector<LoggedUnit>& u
   return {Verdict::replay, Refusal::none};
 }
 
+// The cluster is well: only this statement was not run, and what stood around it was undone.
+Decision on_outdated(const Situation& situation, const std::vector<LoggedUnit>& units) {
+  if (prefix_is_light(situation, units)) return {Verdict::replay, Refusal::none};
+  if (!situation.in_transaction) return {Verdict::pass, Refusal::multi};
+  if (situation.level < ReplayLevel::transaction) return {Verdict::pass, Refusal::level};
+  return {Verdict::replay, Refusal::none};
+}
+
 Decision on_doubtful(const Situation& situation, const std::vector<LoggedUnit>& units) {
   if (situation.in_transaction && !unit_ends_transaction(situation, units)) {
     if (situation.level < ReplayLevel::transaction) return {Verdict::pass, Refusal::level};
@@ -151,6 +159,8 @@ std::string_view to_string(Failure failure) {
       return "transaction_lost";
     case Failure::in_doubt:
       return "in_doubt";
+    case Failure::outdated:
+      return "outdated";
   }
   return "?";
 }
@@ -242,6 +252,8 @@ Decision decide(const Situation& situation, const std::vector<LoggedUnit>& units
     case Failure::refused:
     case Failure::read_only:
       return on_refused(situation, units);
+    case Failure::outdated:
+      return on_outdated(situation, units);
     case Failure::doubtful:
       return on_doubtful(situation, units);
     case Failure::transaction_lost:

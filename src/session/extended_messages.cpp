@@ -135,6 +135,10 @@ std::string Session::statement_scope() const {
     // Settings that hold in this transaction, for now: no other session is like this one.
     return "session " + std::to_string(number_) + '/' + std::to_string(next_request());
   }
+  if (pins_ != 0 && mark_ == nullptr) {
+    // What another client has prepared may be outdated by now, and nothing is run again here.
+    return "bound session " + std::to_string(number_) + '/' + std::to_string(next_request());
+  }
   return shared_scope();
 }
 
@@ -218,6 +222,7 @@ std::string_view Session::provide_statement(std::string_view name, Output& out) 
   if (known == nullptr) {
     return backend_->statements.holds_name(name) ? std::string_view{} : name;
   }
+  renew_outdated(name, out);
   if (const BackendStatements::Held* held = backend_->statements.use(**known)) return held->name;
   const BackendStatements::Held& held = backend_->statements.add(*known, name);
   std::string bytes;
@@ -227,6 +232,22 @@ std::string_view Session::provide_statement(std::string_view name, Output& out) 
   ++out.statements_parsed;
   limit_statements(out);
   return held.name;
+}
+
+// Prepared now it would not be outdated, and nobody has told this client what it was before.
+void Session::renew_outdated(std::string_view name, Output& out) {
+  const PreparedPtr outdated = *statements_->find(name);
+  if (!outdated->outdated || outdated->special || statements_->is_described(*outdated)) return;
+  if (backend_->statements.is_confirmed(*outdated)) close_on_server(*outdated, true, false, out);
+  statements_->replace(name, context_->statements.renew(*outdated));
+}
+
+// Prepared anew on this backend it would return something else than the client was told, where a
+// direct connection would say 0A000.
+bool Session::breaks_promise(std::string_view name) const {
+  const PreparedPtr* known = statements_ ? statements_->find(name) : nullptr;
+  return known != nullptr && (*known)->outdated && statements_->is_described(**known) &&
+         !backend_->statements.holds(**known);
 }
 
 // Makes the backend's unnamed statement this session's.
@@ -282,7 +303,7 @@ void Session::on_bind(std::string_view bytes, std::size_t total, Output& out) {
     // What the statement does to the session it does at every execution.
     if (known != nullptr) note_effects((*known)->effects, out);
     note_portal(prefix->portal, known != nullptr ? (*known)->special : nullptr);
-    name = provide_statement(name, out);
+    name = breaks_promise(name) ? std::string_view{} : provide_statement(name, out);
   }
   Reply reply{.kind = ReplyKind::bind};
   if (known != nullptr) reply.tag = (*known)->id;
@@ -373,7 +394,8 @@ void Session::on_describe(const wire::Frame& frame, Output& out) {
     if (target->name.empty()) {
       provide_unnamed(out);
     } else {
-      std::string_view name = provide_statement(target->name, out);
+      std::string_view name;
+      if (!breaks_promise(target->name)) name = provide_statement(target->name, out);
       if (name.empty()) name = refuse(target->name, reply);
       if (const PreparedPtr* known = statements_ ? statements_->find(target->name) : nullptr) {
         reply.tag = (*known)->id;

@@ -61,6 +61,15 @@ PreparedPtr PreparedTable::insert(std::shared_ptr<PreparedStatement> statement) 
   return statement;
 }
 
+PreparedPtr PreparedTable::renew(const PreparedStatement& outdated) {
+  make_key(outdated.scope, outdated.query, outdated.types);
+  if (PreparedPtr known = find()) return known;
+  auto statement = std::make_shared<PreparedStatement>(outdated);
+  statement->id = ++last_id_;
+  statement->outdated = false;
+  return insert(std::move(statement));
+}
+
 PreparedPtr PreparedTable::adopt(const PreparedStatement& other) {
   // The text of a special one is not what its key was made of: nobody will find it, or need to.
   if (!other.special && !other.outdated) {
@@ -109,6 +118,8 @@ void ClientStatements::put(std::string_view name, PreparedPtr statement) {
 }
 
 void ClientStatements::set(std::string_view name, PreparedPtr statement) {
+  // It begins anew, with nothing promised, even if it is the same statement.
+  std::erase(described_, statement->id);
   changes_.push({std::string(name), at(name), statement, false});
   put(name, std::move(statement));
 }
@@ -120,6 +131,37 @@ void ClientStatements::erase(std::string_view name) {
 
 void ClientStatements::set_if_free(std::string_view name, PreparedPtr statement) {
   changes_.push({std::string(name), nullptr, std::move(statement), true});
+}
+
+void ClientStatements::replace(std::string_view name, PreparedPtr statement) {
+  const PreparedPtr before = at(name);
+  for (std::size_t i = 0; i < changes_.size(); ++i) {
+    Change& change = changes_[i];
+    if (change.name == name && change.after == before) change.after = statement;
+  }
+  put(name, std::move(statement));
+}
+
+void ClientStatements::note_described(std::uint64_t statement) {
+  static constexpr std::size_t many = 16;
+  if (std::find(described_.begin(), described_.end(), statement) != described_.end()) return;
+  if (described_.size() >= many && described_.size() >= 2 * size()) forget_described();
+  described_.push_back(statement);
+}
+
+bool ClientStatements::is_described(const PreparedStatement& statement) const {
+  return std::find(described_.begin(), described_.end(), statement.id) != described_.end();
+}
+
+// Of statements that the client has no more.
+void ClientStatements::forget_described() {
+  std::erase_if(described_, [&](std::uint64_t id) {
+    bool held = false;
+    for_each([&](std::string_view /*name*/, const PreparedPtr& statement) {
+      held = held || statement->id == id;
+    });
+    return !held;
+  });
 }
 
 void ClientStatements::settle() {

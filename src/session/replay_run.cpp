@@ -69,11 +69,14 @@ Next ReplayedSession::try_again(bool lost, Next next, Output& out, TimePoint now
   }
   run.asked = false;
   phase_ = Phase::pausing;
-  const bool at_once = lost && run.losses == 1 && run.refusals == 0;
+  // Nothing has to recover before a statement can be prepared anew.
+  const bool outdated =
+      run.failure == retry::Failure::outdated && run.losses == 0 && run.refusals <= most_outdated;
+  const bool at_once = outdated || (lost && run.losses == 1 && run.refusals == 0);
   const Duration pause =
       at_once ? Duration::zero() : run.backoff.next(next_random(replay_->random));
   run.resumes = now + pause;
-  if (!run.dormant && replay_->moderator) {
+  if (!run.dormant && !outdated && replay_->moderator) {
     run.resumes = std::max(run.resumes, replay_->moderator->next_attempt(now));
   }
   deadline_ = run.dormant ? never : std::min(run.resumes, run.ends);
@@ -343,6 +346,7 @@ std::optional<Next> ReplayedSession::take_error_again(const wire::Frame& frame, 
   const wire::ErrorFields fields = wire::read_error(frame.body());
   const retry::Failure failure = failure_of(fields);
   if (failure == retry::Failure::none) return {};
+  const bool outdated = failure == retry::Failure::outdated;
   bool in_transaction = false;
   if (session_.attached()) {
     const retry::LostWork work = session_.lost_work();
@@ -350,6 +354,7 @@ std::optional<Next> ReplayedSession::take_error_again(const wire::Frame& frame, 
   }
   const retry::Transcript& again = run_->again;
   const retry::Decision decision = judge(failure, in_transaction, again, again.current().completed);
+  if (outdated && decision.verdict != retry::Verdict::replay) return {};
   if (passes_on()) run_->in_transaction = in_transaction;
   switch (decision.verdict) {
     case retry::Verdict::replay_if_reads:

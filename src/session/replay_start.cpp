@@ -43,6 +43,10 @@ bool commits_only(std::string_view unit) {
 
 // What an error says about the cluster; `none` when it is about the statement.
 retry::Failure ReplayedSession::failure_of(const wire::ErrorFields& fields) const {
+  if (session_.met_outdated() && fields.sqlstate == wire::sqlstate::feature_not_supported) {
+    const std::uint32_t before = run_ ? run_->refusals : effort_ ? effort_->note.refusals : 0;
+    return before < most_outdated ? retry::Failure::outdated : retry::Failure::none;
+  }
   switch (replay_->errors.meaning(fields, dialect_)) {
     case retry::ErrorMeaning::refused:
       return retry::Failure::refused;
@@ -124,8 +128,10 @@ std::optional<Next> ReplayedSession::take_error(Output& out, std::size_t mark, T
     in_transaction = session_.in_transaction() && !work.may_have_committed;
   }
   const std::string cause = retry::said_by_server(fields);
-  retry::Decision decision =
-      moderate(judge(failure, in_transaction, recording.transcript, completed), failure, now);
+  retry::Decision decision = judge(failure, in_transaction, recording.transcript, completed);
+  // The bounds are for a cluster that fails.
+  const bool outdated = failure == retry::Failure::outdated;
+  if (!outdated) decision = moderate(decision, failure, now);
   if (answered != recording.transcript.units().size() ||
       texts_of_log(recording.log.size()).size() != answered + 1) {
     decision = {retry::Verdict::pass, retry::Refusal::pipelined};
@@ -168,6 +174,11 @@ std::optional<Next> ReplayedSession::take_error(Output& out, std::size_t mark, T
   report.hint = "Nothing of it was committed. It can be run again.";
   if (failure == retry::Failure::doubtful && decision.verdict == retry::Verdict::replay_if_reads) {
     report = retry::describe(retry::Outcome::in_doubt, cause);
+  }
+  if (outdated) {
+    report.sqlstate = fields.sqlstate;
+    report.message = fields.message;
+    report.routine = fields.routine;
   }
   begin_run(failure, cause, std::move(report), in_transaction,
             decision.verdict == retry::Verdict::replay_if_reads, now);

@@ -5,8 +5,6 @@
 #include "dwspool/base/text.h"
 
 #include "dwspool/sql/quote.h"
-#include "dwspool/wire/sqlstate.h"
-#include "dwspool/wire/writer.h"
 
 #include "dwspool/session/session.h"
 
@@ -21,16 +19,6 @@ constexpr std::size_t hold_limit = 16384;
 // Messages other than user data are read as a whole; none is ever near this size.
 constexpr std::size_t whole_limit = std::size_t{1} << 24U;
 
-// For what cannot run in a transaction, and so not in a READ ONLY one (see stand_in.cpp).
-wire::ErrorReport not_in_read_only_report(std::string_view cause) {
-  wire::ErrorReport report;
-  report.sqlstate = wire::sqlstate::read_only_sql_transaction;
-  report.message = "cannot execute this statement in a read-only session";
-  report.detail = cause;
-  report.hint = "SET default_transaction_read_only TO off before it.";
-  return report;
-}
-
 constexpr bool streams(char type) {
   return type == be::data_row || type == be::copy_data || type == be::function_call_response;
 }
@@ -39,6 +27,7 @@ constexpr bool streams(char type) {
 
 Next Session::on_server(std::string_view& in, Output& out) {
   server_wanted_ = 0;
+  met_outdated_ = false;
   const bool was_syncing = state_ == SessionState::syncing;
   while (!in.empty() && backend_ != nullptr && !found_loss_) {
     if (server_stream_left_ > 0) {
@@ -106,6 +95,10 @@ Next Session::on_server_frame(const wire::Frame& frame, Output& out) {
       } else {
         out.to_client.add(frame.bytes);
       }
+      if (!replies.empty() && replies.head().kind == ReplyKind::describe &&
+          replies.head().tag != 0 && statements_) {
+        statements_->note_described(replies.head().tag);
+      }
     }
     if (!replies.empty() && replies.head().kind == *answered) {
       settle(replies.head());
@@ -159,134 +152,6 @@ Next Session::find_loss(std::string_view cause, Output& out) {
   if (mark_ == nullptr) return on_backend_lost(cause, out);
   found_loss_ = std::make_unique<std::string>(cause);
   return Next::need_input;
-}
-
-Next Session::on_error_response(const wire::Frame& frame, Output& out) {
-  ReplyTracker& replies = backend_->replies;
-  const wire::ErrorFields fields = wire::read_error(frame.body());
-  if (fields.is_fatal()) {
-    backend_->retire = true;
-    if (context_->config.mode == PoolMode::session && state_ == SessionState::attached) {
-      // As on a direct connection: the server's own last word, and the end.
-      out.note_error(fields.sqlstate);
-      out.to_client.add(frame.bytes);
-      state_ = SessionState::ended;
-      return Next::close;
-    }
-    return find_loss(retry::said_by_server(fields), out);
-  }
-  if (state_ == SessionState::syncing) {
-    failure_ = std::make_unique<wire::ErrorReport>();
-    failure_->sqlstate = fields.sqlstate;
-    failure_->message = fields.message;
-    failure_->detail = fields.detail;
-    failure_->hint = fields.hint;
-    return Next::need_input;
-  }
-  if (replies.empty() && !replies.skipping()) return Next::need_input;  // belongs to no request
-  if (pins_question_.asked && replies.head_is_own()) {
-    pins_question_.refused = true;
-    return Next::need_input;
-  }
-
-  if (token_ && is_token_error(fields)) return find_loss(retry::said_by_server(fields), out);
-  const bool at_begin = begin_sent_ && !replies.empty() && replies.head().begin;
-  pass_error(frame, fields, out);
-  request_failed_ = true;
-  const std::uint32_t dropped_requests = drop_replies();
-  if (at_begin) {
-    begin_sent_ = false;
-    begin_failed_ = true;
-    if (dropped_requests > 0) {
-      // The statement behind the BEGIN was skipped with it. Sync brings the server back; its
-      // ReadyForQuery is the answer to the statement.
-      std::string bytes;
-      wire::append_sync(bytes);
-      out.to_server.copy(bytes);
-      push(ReplyKind::sync);
-    }
-  }
-  return Next::need_input;
-}
-
-// Words an error as it would be without dwspool: the statement named as the client names it.
-void Session::pass_error(const wire::Frame& frame, const wire::ErrorFields& fields, Output& out) {
-  const ReplyTracker& replies = backend_->replies;
-  if (!replies.empty()) {
-    const Reply& head = replies.head();
-    const bool names_nobody = fields.sqlstate == wire::sqlstate::invalid_sql_statement_name ||
-                              fields.sqlstate == wire::sqlstate::invalid_cursor_name;
-    if (head.refused && names_nobody && specials_) {
-      wire::ErrorReport report;
-      report.sqlstate = wire::sqlstate::invalid_sql_statement_name;
-      report.message = "prepared statement \"" + specials_->refused.front() + "\" does not exist";
-      if (head.kind == ReplyKind::query) specials_->refused.pop();
-      send_error(report, out);
-      return;
-    }
-    if (fields.sqlstate == wire::sqlstate::active_sql_transaction &&
-        read_only_.block == ReadOnly::Block::open) {
-      send_error(not_in_read_only_report(fields.message), out);
-      return;
-    }
-    if (fields.sqlstate == wire::sqlstate::feature_not_supported && head.tag != 0 &&
-        (head.kind == ReplyKind::bind || head.kind == ReplyKind::describe)) {
-      // "cached plan must not change result type": so it stays for those who prepared it.
-      if (const PreparedStatement* held = backend_->statements.by_id(head.tag)) {
-        held->outdated = true;
-      }
-    }
-  }
-  out.note_error(fields.sqlstate);
-  static constexpr std::string_view own_name = "\"dwspool_";
-  const std::string_view body = frame.body();
-  const std::size_t at = body.find(own_name);
-  const std::size_t end = at == std::string_view::npos ? at : body.find('"', at + 1);
-  if (end == std::string_view::npos || !statements_) {
-    out.to_client.add(frame.bytes);
-    return;
-  }
-  std::string_view shown = body.substr(at + 1, end - at - 1);
-  const PreparedStatement* meant = backend_->statements.named(shown);
-  statements_->for_each([&](std::string_view name, const PreparedPtr& statement) {
-    if (statement.get() == meant) shown = name;
-  });
-  std::string bytes;
-  wire::MessageWriter(bytes, be::error_response)
-      .bytes(body.substr(0, at + 1))
-      .bytes(shown)
-      .bytes(body.substr(end))
-      .end();
-  out.to_client.copy(bytes);
-}
-
-// The server skips what was sent up to the next Sync: takes back what counted on it. How many
-// requests of the client's are among it.
-std::uint32_t Session::drop_replies() {
-  std::uint32_t requests = 0;
-  std::size_t statements = 0;
-  std::size_t names = 0;
-  bool unnamed = false;
-  ReplyTracker& replies = backend_->replies;
-  replies.on_error([&](const Reply& reply) {
-    if (settles_statement(reply)) ++statements;
-    if (reply.named) ++names;
-    if (reply.refused && specials_) specials_->refused.pop();
-    if (reply.own) return;
-    unnamed = unnamed || (reply.kind == ReplyKind::parse && reply.tag == 0);
-    if (reply.kind == ReplyKind::query || reply.kind == ReplyKind::function ||
-        reply.kind == ReplyKind::local_deallocate) {
-      ++requests;
-      if (setting_changes_) {
-        static_cast<void>(setting_changes_->answered(replies.requests_done() + 1, true));
-      }
-    }
-  });
-  // What is remembered of the unnamed statement is that of the last Parse, which may be another.
-  if (unnamed && !replies.owes_unnamed_parse()) drop_unnamed();
-  backend_->statements.undo(statements);
-  if (statements_) statements_->undo(names);
-  return requests;
 }
 
 Next Session::on_ready_for_query(const wire::Frame& frame, Output& out) {

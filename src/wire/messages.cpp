@@ -50,6 +50,9 @@ ErrorFields read_error(std::string_view body) {
       case 'M':
         fields.message = text;
         break;
+      case 'R':
+        fields.routine = text;
+        break;
       case 'D':
         fields.detail = text;
         break;
@@ -74,6 +77,7 @@ void append_report(std::string& out, const ErrorReport& report) {
   append_field(writer, 'M', report.message);
   append_field(writer, 'D', report.detail);
   append_field(writer, 'H', report.hint);
+  append_field(writer, 'R', report.routine);
   writer.u8(0);
   writer.end();
 }

@@ -196,31 +196,6 @@ def test_prepare_in_a_failed_transaction(clients):
     assert ask(client, run("s")) == ["2", "1", "C", "Z"]
 
 
-def test_schema_change_invalidates_for_all(clients):
-    first, second = clients(2)
-    first.ask("drop table if exists shape; create table shape(a int); insert into shape values (1)")
-    assert ask(first, parse("s", "select * from shape"), run("s")) == ["1", "2", "1", "C", "Z"]
-    second.ask("alter table shape rename a to b")
-    assert ask(first, run("s"))[0] in ("2", "0A000")
-    second.ask("alter table shape alter b type text")
-    # As on a direct connection: "cached plan must not change result type".
-    assert ask(first, run("s")) == ["0A000", "Z"]
-    assert ask(first, close("S", "s")) == ["3", "Z"]
-    second.ask("drop table shape")
-
-
-def test_preparing_again_after_a_schema_change(clients):
-    """What a driver does after 0A000: drop the statement and prepare it again."""
-    client = clients()
-    client.ask("drop table if exists shape2; create table shape2(a int); "
-               "insert into shape2 values (1)")
-    assert ask(client, parse("s", "select * from shape2"), run("s")) == ["1", "2", "1", "C", "Z"]
-    client.ask("alter table shape2 alter a type text")
-    assert ask(client, run("s")) == ["0A000", "Z"]
-    assert ask(client, close("S", "s")) == ["3", "Z"]
-    assert ask(client, parse("s", "select * from shape2"), run("s")) == ["1", "2", "1", "C", "Z"]
-
-
 def test_search_path_belongs_to_the_statement(clients):
     """A statement that one client prepared means another table to a client with another path."""
     first, second = clients(2)

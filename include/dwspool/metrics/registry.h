@@ -21,7 +21,7 @@ namespace dwspool::metrics {
 
 // What failed, what became of it and why it was not run again: the indices and names are those of
 // module retry, 0 of the first and the last of these is "none".
-inline constexpr std::size_t replay_failures = 7;
+inline constexpr std::size_t replay_failures = 8;
 inline constexpr std::size_t replay_results = 12;
 inline constexpr std::size_t replay_reasons = 18;
 inline constexpr std::size_t token_uses = 4;

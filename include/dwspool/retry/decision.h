@@ -20,6 +20,7 @@ enum class Failure : std::uint8_t {
   read_only,         // the server does not write any more
   transaction_lost,  // the connection broke in a transaction in which nothing could commit
   in_doubt,          // the connection broke, and what was sent could have committed
+  outdated,          // the server did not run a statement that was prepared before a change
 };
 std::string_view to_string(Failure failure);
 

@@ -76,6 +76,9 @@ class PreparedTable {
     statement->effects = effects_of(seen, statement->special);
     return insert(std::move(statement));
   }
+  // What whoever prepares it now gets instead of one that is outdated. Not for a special one, whose
+  // text is not what was said.
+  PreparedPtr renew(const PreparedStatement& outdated);
   // The same statement, out of another table.
   PreparedPtr adopt(const PreparedStatement& other);
   std::size_t size() const { return table_.size(); }
@@ -114,6 +117,14 @@ class ClientStatements {
   void erase(std::string_view name);
   // The name is taken, and the server is expected to say so; if it does not, it is this.
   void set_if_free(std::string_view name, PreparedPtr statement);
+  // The name stands for this from now on, as if it always had since it was given. Precondition: it
+  // stands for something.
+  void replace(std::string_view name, PreparedPtr statement);
+
+  // The client has been told what the statement returns, and counts on it for as long as it has the
+  // statement.
+  void note_described(std::uint64_t statement);
+  bool is_described(const PreparedStatement& statement) const;
 
   // The oldest change stands.
   void settle();
@@ -151,8 +162,10 @@ class ClientStatements {
   };
   PreparedPtr at(std::string_view name) const;
   void put(std::string_view name, PreparedPtr statement);  // null: erases
+  void forget_described();
 
   std::vector<std::pair<std::string, PreparedPtr>> entries_;
+  std::vector<std::uint64_t> described_;  // ids; some may be of statements that it has no more
   StringMap<PreparedPtr> large_;
   Fifo<Change> changes_;
   Journal* journal_ = nullptr;

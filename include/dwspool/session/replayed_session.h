@@ -152,6 +152,8 @@ class ReplayedSession {
   bool replaying() const { return phase_ != Phase::live; }
 
  private:
+  // So many statements of one transaction may turn out to be outdated, one after the other.
+  static constexpr std::uint32_t most_outdated = 16;
   enum class Phase : std::uint8_t { live, pausing, asking, replaying };
   // A server process that may not have noticed yet that its connection is gone.
   struct Fence {

@@ -20,7 +20,6 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <limits>
 #include <memory>
 #include <optional>
 #include <string>
@@ -41,6 +40,7 @@
 #include "dwspool/session/image.h"
 #include "dwspool/session/output.h"
 #include "dwspool/session/prepared.h"
+#include "dwspool/session/session_parts.h"
 #include "dwspool/session/setting_changes.h"
 #include "dwspool/session/settings.h"
 #include "dwspool/session/welcome.h"
@@ -74,58 +74,6 @@ struct SessionContext {
   Interner<SettingSet>& settings;
   Interner<ReportedSet>& reported;
   WelcomeCache& welcome;
-};
-
-// default_transaction_read_only, which DWS does not have in a session: see stand_in.cpp.
-struct ReadOnly {
-  bool on = false;
-  bool by_startup = false;  // what RESET goes back to
-  // A READ ONLY transaction of dwspool's own around one request of the client's.
-  enum class Block : std::uint8_t { none, open, closing };
-  Block block = Block::none;
-  // Of the batch that is being sent, as far as messages of the extended protocol say so:
-  bool begun = false;        // it has begun a transaction
-  bool ended = false;        // it has ended one, and not begun another
-  bool begin_bound = false;  // a BEGIN will be executed that shall be READ ONLY
-};
-
-// What a session was when it was last at rest, so that it can be that again and what its client
-// has said since can be said once more (ReplayedSession). Kept in change only: taking a mark
-// copies two pointers.
-struct SessionMark {
-  SettingsPtr wanted;
-  ReadOnly read_only;
-  ClientStatements::Journal statements;
-  bool unnamed_saved = false;
-  std::string unnamed;
-  SpecialPtr unnamed_special;
-  sql::Effects unnamed_effects;
-  bool tokens = false;  // a COMMIT is to stop for its token, see wants_token()
-};
-
-// The session as it will be if the COMMIT under way has succeeded, and the rest of the answer to
-// it. Of a backend that is being left.
-struct CommittedState {
-  bool whole = false;  // false: the rest of the answer is not known, or not the settings
-  std::string answer;
-  SettingsPtr wanted;
-  std::unique_ptr<ClientStatements> statements;
-  std::string unnamed;
-  SpecialPtr unnamed_special;
-  sql::Effects unnamed_effects;
-};
-
-// What a client waits for when a transaction is given up: see Session::give_up.
-struct OpenRequests {
-  std::size_t owed = 0;      // ReadyForQuery
-  bool unsynced = false;     // messages of the extended protocol without a Sync
-  bool error_told = false;   // the first of them has had its ErrorResponse already
-  bool transaction = false;  // the client believes in an open transaction
-  bool stateful = false;     // and in session state that went with the backend
-  // The first of the requests that are owed that is nothing but a COMMIT: behind its error nothing
-  // is open any more.
-  std::size_t ends_at = std::numeric_limits<std::size_t>::max();
-  std::size_t unread = 0;  // bytes of its last message that are still to come, for nobody
 };
 
 class Session {
@@ -245,6 +193,11 @@ class Session {
   // What was presumed is true. Precondition: rewind() before.
   void adopt_committed(CommittedState state, Output& out);
 
+  // In the last step, the server has refused to run a prepared statement because its result is not
+  // any more what it was when somebody prepared it; this client was never told what it was. Run
+  // once more, behind rewind(), it is prepared anew.
+  bool met_outdated() const { return met_outdated_; }
+
   bool streams_to_client() const { return server_stream_left_ > 0 && !server_stream_own_; }
   const ReportedPtr& told() const { return told_; }
   const SessionConfig& config() const { return context_->config; }
@@ -272,7 +225,8 @@ class Session {
   struct Specials {
     std::vector<std::pair<std::string, SpecialPtr>> portals;
     // For replies that are marked as refused, in their order: the name of the prepared statement
-    // that does not exist; empty when the transaction has failed.
+    // that does not exist, or returns something else than was told; empty when the transaction has
+    // failed.
     Fifo<std::string> refused;
   };
 
@@ -402,6 +356,8 @@ class Session {
   void close_named(std::string_view name, Output& out);
   void on_sync(const wire::Frame& frame, Output& out);
   std::string_view provide_statement(std::string_view name, Output& out);
+  void renew_outdated(std::string_view name, Output& out);
+  bool breaks_promise(std::string_view name) const;
   void provide_unnamed(Output& out);
   void limit_statements(Output& out);
   Next on_extended_locally(const wire::Frame& frame, Output& out, bool& consumed);
@@ -421,20 +377,23 @@ class Session {
 
   // server_messages.cpp: from the backend
   Next on_server_frame(const wire::Frame& frame, Output& out);
-  Next on_error_response(const wire::Frame& frame, Output& out);
   Next find_loss(std::string_view cause, Output& out);
   Next on_ready_for_query(const wire::Frame& frame, Output& out);
   Next on_parameter_status(const wire::Frame& frame, Output& out);
   void watch_command(std::string_view tag);
   void pass_command_complete(const wire::Frame& frame, Output& out);
   void settle(const Reply& reply);
-  void pass_error(const wire::Frame& frame, const wire::ErrorFields& fields, Output& out);
-  std::uint32_t drop_replies();
   void on_transaction_end();
   void carry_reported(const std::vector<SettingChange>& followed);
   void carry_changes(const std::vector<SettingChange>& changes);
   void bind_settings();
   void forget_statements();
+
+  // server_errors.cpp: an ErrorResponse
+  Next on_error_response(const wire::Frame& frame, Output& out);
+  void pass_error(const wire::Frame& frame, const wire::ErrorFields& fields, Output& out);
+  void note_outdated(const Reply& reply, const wire::ErrorFields& fields);
+  std::uint32_t drop_replies();
 
   SessionContext* context_;
   std::uint64_t number_;
@@ -459,6 +418,7 @@ class Session {
   bool chained_ = false;             // ... and perhaps did, since a transaction is open again
   bool may_commit_by_name_ = false;  // a prepared statement that is not followed can do so
   Sent sent_ = Sent::nothing;        // since the last transaction boundary
+  bool met_outdated_ = false;        // see met_outdated()
   bool session_ended_ = false;       // session state is lost: 57P01 at the next message
   bool watch_tags_ = false;
   bool discarded_ = false;   // DISCARD ALL was done in the present request

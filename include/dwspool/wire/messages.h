@@ -23,6 +23,7 @@ struct ErrorFields {
   std::string_view message;
   std::string_view detail;
   std::string_view hint;
+  std::string_view routine;  // the server's function that said it; never localised
 
   bool is_fatal() const { return severity == "FATAL" || severity == "PANIC"; }
 };
@@ -37,6 +38,7 @@ struct ErrorReport {
   std::string message;
   std::string detail;
   std::string hint;
+  std::string routine;  // by which drivers recognize some errors of a server's
 };
 
 // ErrorResponse or NoticeResponse, by severity.

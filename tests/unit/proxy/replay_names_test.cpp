@@ -26,7 +26,7 @@ TEST_CASE("the metrics of replay are named by what they count") {
   static_assert(static_cast<std::size_t>(retry::TokenUse::refused) + 1 == metrics::token_uses);
   static_assert(static_cast<std::size_t>(retry::TokenVerdict::aborted) + 1 ==
                 metrics::token_verdicts);
-  static_assert(static_cast<std::size_t>(retry::Failure::in_doubt) + 1 == metrics::replay_failures);
+  static_assert(static_cast<std::size_t>(retry::Failure::outdated) + 1 == metrics::replay_failures);
   static_assert(static_cast<std::size_t>(retry::ReplayResult::quarantined) + 1 ==
                 metrics::replay_results);
   static_assert(static_cast<std::size_t>(retry::Refusal::flapping) + 1 == metrics::replay_reasons);

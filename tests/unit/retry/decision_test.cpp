@@ -176,6 +176,26 @@ TEST_CASE("the decision table: several statements in one request") {
   CHECK(decision_of(batch, Failure::refused, ReplayLevel::transaction, 2) == "08007 commit");
 }
 
+TEST_CASE("an outdated statement was not run: what else was done is undone, or was none") {
+  const auto decision = [](const Row& row, ReplayLevel level, std::size_t completed = 0) {
+    return decision_of(row, Failure::outdated, level, completed);
+  };
+  const Row alone = {{"insert into t values (1)"}, false, {}, {}, {}};
+  const Row batch = {{"insert into t values (1); select 1"}, false, {}, {}, {}};
+  const Row reads = {{"select f(1); select 1"}, false, {}, {}, {}};
+  const Row later = {{"begin", "insert into t values (1)", "select 1"}, true, {}, {}, {}};
+  const Row sends = {{"begin", "select dblink_exec('x', 'y')", "select 1"}, true, {}, {}, {}};
+  for (const ReplayLevel level : {ReplayLevel::statement, ReplayLevel::transaction}) {
+    CHECK(decision(alone, level) == "replay");
+    CHECK(decision(batch, level, 1) == "pass multi");
+    CHECK(decision(sends, level) == "pass external");
+  }
+  CHECK(decision(reads, ReplayLevel::transaction, 1) == "replay");
+  CHECK(decision(later, ReplayLevel::statement) == "pass level");
+  CHECK(decision(later, ReplayLevel::transaction) == "replay");
+  CHECK(decision(alone, ReplayLevel::connect) == "pass level");
+}
+
 TEST_CASE("a hint against replay counts whatever has failed, but for what was never sent") {
   Situation situation;
   situation.level = ReplayLevel::transaction;

@@ -22,6 +22,46 @@ TEST_CASE("statements of the same text and scope are one") {
   CHECK(intern(table, "select 1") != one);
 }
 
+TEST_CASE("what is outdated is made anew once for all, and a client's name goes over to it") {
+  PreparedTable table;
+  const PreparedPtr old = intern(table, "select 1");
+  old->outdated = true;
+  const PreparedPtr fresh = table.renew(*old);
+  CHECK(fresh != old);
+  CHECK_FALSE(fresh->outdated);
+  CHECK(fresh->query == "select 1");
+  CHECK(table.renew(*old) == fresh);
+  CHECK(intern(table, "select 1") == fresh);
+
+  ClientStatements names;
+  names.set("s", old);
+  names.note_described(old->id);
+  CHECK(names.is_described(*old));
+  names.replace("s", fresh);
+  CHECK(*names.find("s") == fresh);
+  CHECK_FALSE(names.is_described(*fresh));
+  names.undo(1);  // the Parse of the old one was skipped: there is no such name
+  CHECK(names.find("s") == nullptr);
+}
+
+TEST_CASE("what a client was told is forgotten with the statement, and in time") {
+  PreparedTable table;
+  ClientStatements names;
+  const PreparedPtr kept = intern(table, "select 'kept'");
+  names.set("kept", kept);
+  names.note_described(kept->id);
+  for (int i = 0; i < 100; ++i) {
+    const PreparedPtr passing = intern(table, "select " + std::to_string(i));
+    names.set("passing", passing);
+    names.note_described(passing->id);
+    names.settle_all();
+    names.erase("passing");
+  }
+  CHECK(names.is_described(*kept));
+  names.set("again", kept);
+  CHECK_FALSE(names.is_described(*kept));
+}
+
 TEST_CASE("a client's changes are undone in the order that makes them undone") {
   PreparedTable table;
   const PreparedPtr one = intern(table, "select 1");

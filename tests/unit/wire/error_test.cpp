@@ -136,30 +136,32 @@ TEST_CASE("report: severity decides the type, and is said both ways") {
                                  {Severity::fatal, 'E', "FATAL"}};
   for (const Row& row : rows) {
     CAPTURE(row.text);
-    const ErrorReport report{row.severity, "08006", "text", "detail", "hint"};
+    const ErrorReport report{row.severity, "08006", "text", "detail", "hint", "function"};
     const std::string body = body_of(encode(report), row.type);
-    CHECK(body == "S" + row.text + "\0V"s + row.text + "\0C08006\0Mtext\0Ddetail\0Hhint\0\0"s);
+    CHECK(body ==
+          "S" + row.text + "\0V"s + row.text + "\0C08006\0Mtext\0Ddetail\0Hhint\0Rfunction\0\0"s);
     CHECK(read(body) == row.text + "|08006|text|detail|hint");
   }
 }
 
 TEST_CASE("report: empty fields are left out") {
   CHECK(body_of(encode({}), 'E') == "SERROR\0VERROR\0\0"s);
-  CHECK(body_of(encode({Severity::error, "08006", "text", "", ""}), 'E') ==
+  CHECK(body_of(encode({Severity::error, "08006", "text", "", "", ""}), 'E') ==
         "SERROR\0VERROR\0C08006\0Mtext\0\0"s);
 }
 
 TEST_CASE("report: a NUL ends its own text and not the message") {
-  const ErrorReport report{Severity::error, "08\0X"s, "text\0C57014\0"s, "\0"s, "hint\0\0\0"s};
-  CHECK(body_of(encode(report), 'E') == "SERROR\0VERROR\0C08\0Mtext\0D\0Hhint\0\0"s);
+  const ErrorReport report{Severity::error, "08\0X"s,      "text\0C57014\0"s,
+                           "\0"s,           "hint\0\0\0"s, "\0"s};
+  CHECK(body_of(encode(report), 'E') == "SERROR\0VERROR\0C08\0Mtext\0D\0Hhint\0R\0\0"s);
 }
 
 TEST_CASE("report: one appended behind the other") {
   std::string out = "before";
-  append_report(out, {Severity::notice, "00000", "a", "", ""});
-  append_report(out, {Severity::fatal, "57P01", "b", "", ""});
-  CHECK(out == "before" + encode({Severity::notice, "00000", "a", "", ""}) +
-                   encode({Severity::fatal, "57P01", "b", "", ""}));
+  append_report(out, {Severity::notice, "00000", "a", "", "", ""});
+  append_report(out, {Severity::fatal, "57P01", "b", "", "", ""});
+  CHECK(out == "before" + encode({Severity::notice, "00000", "a", "", "", ""}) +
+                   encode({Severity::fatal, "57P01", "b", "", "", ""}));
 }
 
 }  // namespace dwspool::wire
