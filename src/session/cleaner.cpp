@@ -97,6 +97,7 @@ void Cleaner::finish() {
   backend_->applied = no_settings_;
   backend_->statements.clear();
   backend_->unnamed = {};
+  backend_->sql_statements.reset();
 }
 
 Cleaner::State Cleaner::on_server(std::string_view& in, Output& out) {

@@ -199,6 +199,7 @@ Next Session::on_query(const wire::Frame& frame, Output& out, bool& consumed) {
     }
   }
   flush_deferred_begin(true, out);
+  if (text) follow_sql(statement, *text, out);
   note_statement(statement, out);
   std::string instead;
   Reply reply{.kind = ReplyKind::query};

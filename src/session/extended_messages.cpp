@@ -1,4 +1,5 @@
 // The extended protocol: Parse, Bind, Describe, Execute, Close, Flush and Sync.
+#include "dwspool/sql/quote.h"
 #include "dwspool/wire/writer.h"
 
 #include "dwspool/session/session.h"
@@ -86,7 +87,7 @@ void Session::on_parse(const wire::Frame& frame, Output& out) {
     return;
   }
   sql::Statement seen = recognize(message->query);
-  SpecialPtr special = special_of(seen);
+  SpecialPtr special = special_of(seen, message->query);
   seen.effects = effects_of(seen, special);
   if (is_sql_level(special)) special.reset();
   seen.changes.clear();  // they are made when it is executed
@@ -148,6 +149,8 @@ std::string Session::shared_scope() const {
   if (context_->config.mode != PoolMode::automatic) scope = "names do not matter\n";
   if (context_->config.pin_on) scope = "names " + context_->config.pin_on->key() + '\n';
   if (!wanted_->empty()) scope += session::statement_scope(*wanted_);
+  // What EXECUTE returns depends on what is executed.
+  if (sql_statements()) scope.append("session ").append(std::to_string(number_)).append(1, '\n');
   return scope;
 }
 
@@ -352,15 +355,17 @@ void Session::on_execute(const wire::Frame& frame, Output& out) {
     execute_deallocate(frame, special->name, out);
     return;
   }
-  if (special) execute_change(*special);
+  if (special) execute_special(*special, out);
   push(ReplyKind::execute);
   forward(frame.bytes, out);
   if (read_only_.begin_bound) guard_execute(out);
 }
 
-void Session::execute_change(const SpecialStatement& special) {
+void Session::execute_special(const SpecialStatement& special, Output& out) {
   using Kind = SettingChange::Kind;
-  if (special.kind == sql::StatementKind::reset_all) {
+  if (special.kind == sql::StatementKind::prepare || special.kind == sql::StatementKind::execute) {
+    follow_executed(special, out);
+  } else if (special.kind == sql::StatementKind::reset_all) {
     send_change({Kind::reset_all_raw, {}, {}});
   } else if (special.kind == sql::StatementKind::reset) {
     send_change({Kind::reset_raw, special.name, {}});
@@ -372,6 +377,13 @@ void Session::execute_change(const SpecialStatement& special) {
 // DEALLOCATE name: the server has got an empty statement in its place (see substitute_for).
 void Session::execute_deallocate(const wire::Frame& frame, const std::string& name, Output& out) {
   const PreparedPtr* known = statements_ ? statements_->find(name) : nullptr;
+  if (known == nullptr && carries(name) && !in_failed_transaction()) {
+    push({.kind = ReplyKind::execute, .tag = 1});
+    forward(frame.bytes, out);
+    send_own_statement("DEALLOCATE " + sql::quote_identifier(name), false, out);
+    await_sql(SqlChange::Kind::deallocate, name, false);
+    return;
+  }
   if (known == nullptr || in_failed_transaction()) {
     Reply reply{.kind = ReplyKind::execute};
     std::string bytes;

@@ -88,6 +88,7 @@ void Session::hear_about_pins(std::string_view message) {
 // The answer is complete.
 void Session::settle_pins() {
   pins_question_.asked = false;
+  if ((pins_question_.gone & bit(sql::Effect::prepares)) != 0) forget_sql_statements();
   pins_ &= ~pins_question_.gone;
 }
 

@@ -9,12 +9,13 @@
 
 namespace dwspool::session {
 
-SpecialPtr special_of(const sql::Statement& statement) {
+SpecialPtr special_of(const sql::Statement& statement, std::string_view text) {
   if (!statement.single) return nullptr;
   SpecialStatement special;
   special.kind = statement.kind;
-  if (statement.kind == sql::StatementKind::deallocate) {
+  if (statement.kind == sql::StatementKind::deallocate || can_be_carried(statement)) {
     special.name = sql::identifier_of(statement.name);
+    if (statement.kind == sql::StatementKind::prepare) special.value = text;
   } else if (statement.changes.size() == 1) {
     const sql::PlainChange& change = statement.changes.front();
     special.kind = change.kind;
@@ -29,6 +30,10 @@ SpecialPtr special_of(const sql::Statement& statement) {
 sql::Effects effects_of(const sql::Statement& statement, const SpecialPtr& special) {
   sql::Effects effects = statement.effects;
   if (!special && !statement.changes.empty()) effects.add(sql::Effect::changes_setting);
+  if (special && (special->kind == sql::StatementKind::prepare ||
+                  special->kind == sql::StatementKind::execute)) {
+    effects.remove(static_cast<std::uint32_t>(sql::Effect::prepares));
+  }
   return effects;
 }
 
@@ -185,6 +190,7 @@ void ClientStatements::undo(std::size_t count) {
 
 void ClientStatements::rewind() {
   changes_.clear();
+  sql_ = sql_before_;
   Journal* journal = journal_;
   journal_ = nullptr;
   for (auto entry = journal->rbegin(); entry != journal->rend(); ++entry) {
@@ -202,6 +208,7 @@ void ClientStatements::clear_settled() {
   }
   entries_.clear();
   large_.clear();
+  sql_.reset();
   for (std::size_t i = 0; i < changes_.size(); ++i) {
     Change& change = changes_[i];
     if (change.tentative) continue;

@@ -6,7 +6,6 @@
 #include "dwspool/wire/frame.h"
 #include "dwspool/wire/sqlstate.h"
 
-#include "dwspool/retry/facts.h"
 #include "dwspool/retry/unit_log.h"
 
 #include "dwspool/session/replayed_session.h"
@@ -214,13 +213,11 @@ bool ReplayedSession::same_unit(std::size_t i) const {
   const retry::UnitDigest& again = run_->again.units()[i];
   if (told.ordered == again.ordered) return true;
   if (told.unordered != again.unordered) return false;
-  const std::vector<retry::UnitTexts> texts = texts_of_log(recording_->log.size());
-  if (i >= texts.size()) return false;
-  for (const std::optional<std::string>& text : texts[i].texts) {
-    if (!text) return false;
-    const retry::TextFacts facts = retry::understand(*text);
-    if (!facts.understood) return false;
-    for (const retry::StatementFacts& statement : facts.statements) {
+  const std::vector<UnitFacts> units = facts_of_log(recording_->log.size());
+  if (i >= units.size()) return false;
+  for (const std::optional<retry::TextFacts>& facts : units[i]) {
+    if (!facts || !facts->understood) return false;
+    for (const retry::StatementFacts& statement : facts->statements) {
       if (statement.ordered) return false;
     }
   }

@@ -3,12 +3,10 @@
 #include <array>
 #include <utility>
 
-#include "dwspool/sql/fingerprint.h"
 #include "dwspool/sql/statement.h"
 #include "dwspool/wire/frame.h"
 #include "dwspool/wire/sqlstate.h"
 
-#include "dwspool/retry/facts.h"
 #include "dwspool/retry/unit_log.h"
 
 #include "dwspool/session/replayed_session.h"
@@ -286,71 +284,6 @@ retry::Decision ReplayedSession::judge(retry::Failure failure, bool in_transacti
   return {retry::Verdict::pass, retry::Refusal::pinned};
 }
 
-std::vector<retry::LoggedUnit> ReplayedSession::logged_units(std::size_t size,
-                                                             bool& asked_not_to) const {
-  std::vector<retry::LoggedUnit> units;
-  for (const retry::UnitTexts& texts : texts_of_log(size)) {
-    retry::LoggedUnit& unit = units.emplace_back();
-    for (const std::optional<std::string>& text : texts.texts) {
-      if (!text) {
-        unit.understood = false;
-        unit.statements.emplace_back();  // anything is possible; the others keep their places
-        continue;
-      }
-      if (retry::asks_for_no_replay(*text)) asked_not_to = true;
-      retry::TextFacts facts = retry::understand(*text);
-      unit.understood = unit.understood && facts.understood;
-      for (retry::StatementFacts& statement : facts.statements) {
-        unit.statements.push_back(std::move(statement));
-      }
-    }
-  }
-  return units;
-}
-
-// Of the statement that the client waits for, as far as it is known.
-std::optional<std::string> ReplayedSession::text_of_failed(const retry::Transcript& told) const {
-  if (!recording_) return {};
-  std::vector<retry::UnitTexts> units = texts_of_log(recording_->log.size());
-  if (told.units().size() >= units.size()) return {};
-  auto& texts = units[told.units().size()].texts;
-  const std::size_t i = told.current().completed;
-  return i < texts.size() ? std::move(texts[i]) : std::nullopt;
-}
-
-// 0 when it is not known.
-std::uint64_t ReplayedSession::fingerprint_of_failed(const retry::Transcript& told) const {
-  const std::optional<std::string> text = text_of_failed(told);
-  return text ? sql::fingerprint(*text) : 0;
-}
-
-std::vector<retry::UnitTexts> ReplayedSession::texts_of_log(std::size_t size) const {
-  return retry::texts_of(std::string_view(recording_->log).substr(0, size),
-                         [&](std::string_view name) -> std::optional<std::string> {
-                           const PreparedStatement* known = session_.statement(name);
-                           if (known == nullptr) return {};
-                           return known->query;
-                         });
-}
-
-// The functions and relations that are named in the beginning of the log.
-retry::CatalogNames ReplayedSession::names_in_log(std::size_t size) const {
-  retry::CatalogNames names;
-  for (const retry::UnitTexts& unit : texts_of_log(size)) {
-    for (const std::optional<std::string>& text : unit.texts) {
-      if (!text) continue;  // then it was not allowed in the first place
-      const retry::TextFacts facts = retry::understand(*text);
-      for (const retry::StatementFacts& statement : facts.statements) {
-        names.functions.insert(names.functions.end(), statement.functions.begin(),
-                               statement.functions.end());
-        names.relations.insert(names.relations.end(), statement.relations.begin(),
-                               statement.relations.end());
-      }
-    }
-  }
-  return names;
-}
-
 void ReplayedSession::begin_run(retry::Failure failure, std::string_view cause,
                                 wire::ErrorReport report, bool in_transaction, bool only_if_reads,
                                 TimePoint now) {
@@ -378,27 +311,6 @@ void ReplayedSession::begin_run(retry::Failure failure, std::string_view cause,
   if (!run_->dormant) run_->waits = Presence(*replay_, recording_->log.size(), now);
   recording_->held.clear();
   cancelled_ = false;
-}
-
-// Whether what the client was told has left something in the session that outlives a ROLLBACK, and
-// that a client relies on: a lock above all.
-bool ReplayedSession::leaves_state(const retry::Transcript& told) const {
-  using sql::Effect;
-  const std::vector<retry::UnitTexts> units = texts_of_log(recording_->log.size());
-  for (std::size_t i = 0; i < units.size() && i <= told.units().size(); ++i) {
-    const bool whole = i < told.units().size();
-    std::size_t left = whole ? units[i].texts.size() : told.current().completed;
-    for (const std::optional<std::string>& text : units[i].texts) {
-      if (left-- == 0) break;
-      if (!text) continue;
-      const sql::Effects effects = sql::recognize(*text).effects;
-      if (effects.has(Effect::advisory_lock) || effects.has(Effect::loads_module) ||
-          effects.has(Effect::prepares)) {
-        return true;
-      }
-    }
-  }
-  return false;
 }
 
 // What the client has asked, less what it was told.

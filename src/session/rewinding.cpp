@@ -75,6 +75,7 @@ void Session::rewind() {
   found_loss_.reset();
   token_.reset();
   setting_changes_.reset();
+  sql_changes_.clear();
   specials_.reset();
 }
 

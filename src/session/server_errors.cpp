@@ -48,6 +48,11 @@ Next Session::on_error_response(const wire::Frame& frame, Output& out) {
     }
     return find_loss(retry::said_by_server(fields), out);
   }
+  if (state_ == SessionState::syncing && sync_pending_ <= sync_steps_.size()) {
+    // As when a table is gone: whoever executes the statement hears that there is none.
+    sync_steps_[sync_steps_.size() - sync_pending_].failed = true;
+    return Next::need_input;
+  }
   if (state_ == SessionState::syncing) {
     failure_ = std::make_unique<wire::ErrorReport>();
     failure_->sqlstate = fields.sqlstate;
@@ -66,7 +71,7 @@ Next Session::on_error_response(const wire::Frame& frame, Output& out) {
   const bool at_begin = begin_sent_ && !replies.empty() && replies.head().begin;
   pass_error(frame, fields, out);
   request_failed_ = true;
-  const std::uint32_t dropped_requests = drop_replies();
+  const std::uint32_t dropped_requests = drop_replies(out);
   if (at_begin) {
     begin_sent_ = false;
     begin_failed_ = true;
@@ -148,7 +153,7 @@ void Session::pass_error(const wire::Frame& frame, const wire::ErrorFields& fiel
 
 // The server skips what was sent up to the next Sync: takes back what counted on it. How many
 // requests of the client's are among it.
-std::uint32_t Session::drop_replies() {
+std::uint32_t Session::drop_replies(Output& out) {
   std::uint32_t requests = 0;
   std::size_t statements = 0;
   std::size_t names = 0;
@@ -163,6 +168,7 @@ std::uint32_t Session::drop_replies() {
     if (reply.kind == ReplyKind::query || reply.kind == ReplyKind::function ||
         reply.kind == ReplyKind::local_deallocate) {
       ++requests;
+      settle_sql(replies.requests_done() + 1, true, out);
       if (setting_changes_) {
         static_cast<void>(setting_changes_->answered(replies.requests_done() + 1, true));
       }

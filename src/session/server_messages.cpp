@@ -206,6 +206,7 @@ Next Session::on_ready_for_query(const wire::Frame& frame, Output& out) {
   if (setting_changes_ && !setting_changes_->answered(replies.requests_done(), request_failed_)) {
     bind_settings();
   }
+  if (!sql_changes_.empty()) settle_sql(replies.requests_done(), request_failed_, out);
   if (unpins_ != 0 && unpin_request_ <= replies.requests_done()) {
     if (!request_failed_) pins_ &= ~unpins_;
     unpins_ = 0;
@@ -273,6 +274,7 @@ void Session::watch_command(std::string_view tag) {
 void Session::forget_statements() {
   backend_->statements.erase_confirmed();
   if (statements_) statements_->clear_settled();
+  backend_->sql_statements.reset();
 }
 
 Next Session::on_parameter_status(const wire::Frame& frame, Output& out) {
@@ -287,6 +289,10 @@ Next Session::on_parameter_status(const wire::Frame& frame, Output& out) {
   // Compared, and told, when the settings are as they shall be.
   if (state_ == SessionState::syncing || discarded_) return Next::need_input;
   out.to_client.add(frame.bytes);
+  if (equals_ignore_case(status->name, "client_encoding") ||
+      equals_ignore_case(status->name, "standard_conforming_strings")) {
+    bind_sql_statements();
+  }
   if (client_knows) {
     set_told(backend_->reported);
   } else {

@@ -69,15 +69,18 @@ Next Session::on_granted(Backend& backend, Output& out) {
   pins_question_.wanted = pins_question_.asked = false;
   if (backend_->dialect == Dialect::dws) adopt_dialect();
   // Pointers differ although the sets are equal only behind a hand-over between workers.
-  if (!same(backend_->applied, wanted_)) return begin_sync(out);
+  if (!same(backend_->applied, wanted_) || !same(backend_->sql_statements, sql_statements())) {
+    return begin_sync(out);
+  }
   return finish_attach(out);
 }
 
 Next Session::begin_sync(Output& out) {
   const std::vector<std::string> queries = switch_settings(*backend_->applied, *wanted_);
   state_ = SessionState::syncing;
-  sync_pending_ = static_cast<std::uint8_t>(queries.size());
-  if (queries.empty()) return finish_sync(out);
+  sync_steps_ = switch_statements(backend_->sql_statements, sql_statements());
+  sync_pending_ = static_cast<std::uint16_t>(queries.size() + sync_steps_.size());
+  if (sync_pending_ == 0) return finish_sync(out);
   std::string bytes;
   for (const std::string& query : queries) {
     wire::append_query(bytes, query);
@@ -85,10 +88,16 @@ Next Session::begin_sync(Output& out) {
   }
   backend_->unnamed = {};
   out.to_server.copy(bytes);
+  send_sql_statements(out);
   return Next::need_input;
 }
 
 Next Session::finish_sync(Output& out) {
+  backend_->sql_statements = behind(std::move(backend_->sql_statements), sync_steps_);
+  if (same(backend_->sql_statements, sql_statements())) {
+    backend_->sql_statements = sql_statements();
+  }
+  sync_steps_.clear();
   if (!failure_) {
     backend_->applied = wanted_;
     lost_while_syncing_ = 0;
@@ -153,6 +162,7 @@ Next Session::release() {
   if (backend_->replies.in_doubt()) backend_->retire = true;
   backend_ = nullptr;
   setting_changes_.reset();
+  sql_changes_.clear();
   specials_.reset();
   state_ = SessionState::idle;
   return Next::release;
@@ -321,6 +331,7 @@ Next Session::on_backend_lost(std::string_view cause, Output& out) {
   // A BEGIN that was not sent is not lost: it goes with the next backend.
   if (stateful || owed > 0 || unsynced) deferred_begin_.clear();
   setting_changes_.reset();
+  sql_changes_.clear();
   specials_.reset();
   sent_ = Sent::nothing;
   begin_sent_ = begin_failed_ = may_have_committed_ = discarded_ = false;

@@ -72,6 +72,8 @@ class Recognizer {
   StatementKind read_end(int depth, StatementKind kind);
   StatementKind read_discard(int depth);
   StatementKind read_deallocate(int depth);
+  StatementKind read_prepare(int depth);
+  StatementKind read_execute(int depth);
   bool read_name(std::size_t& end);
   std::size_t offset(const Token& token) const {
     return token.text.empty() ? text_.size()

@@ -177,7 +177,7 @@ StatementKind Recognizer::read_statement(int depth) {
       break;
     case 'e':
       if (first.is("end")) return read_end(depth, StatementKind::commit);
-      if (first.is("execute")) return other(depth, Effect::prepares);
+      if (first.is("execute")) return read_execute(depth);
       break;
     case 'r':
       if (first.is("rollback")) return read_end(depth, StatementKind::rollback);
@@ -203,10 +203,7 @@ StatementKind Recognizer::read_statement(int depth) {
       if (first.is("load")) return other(depth, Effect::loads_module);
       break;
     case 'p':
-      if (first.is("prepare")) {
-        advance();
-        return other(depth, token_.is("transaction") ? Effect::ends_transaction : Effect::prepares);
-      }
+      if (first.is("prepare")) return read_prepare(depth);
       break;
     case 'u':
       if (first.is("unlisten")) {
@@ -316,6 +313,42 @@ StatementKind Recognizer::read_deallocate(int depth) {
   if (!read_name(name_end) || !ends_statement(token_)) return other(depth);
   result_.name = text_.substr(name_start, name_end - name_start);
   return StatementKind::deallocate;
+}
+
+// PREPARE name [(type, ...)] AS statement.
+StatementKind Recognizer::read_prepare(int depth) {
+  advance();
+  if (token_.is("transaction")) return other(depth, Effect::ends_transaction);
+  result_.effects.add(Effect::prepares);
+  const Token name = token_;
+  if (name.kind != TokenKind::word && name.kind != TokenKind::quoted_identifier) {
+    return other(depth);
+  }
+  advance();
+  for (int open = 0; token_.kind == TokenKind::left_parenthesis || open > 0; advance()) {
+    if (ends_statement(token_)) return StatementKind::other;
+    if (token_.kind == TokenKind::left_parenthesis) ++open;
+    if (token_.kind == TokenKind::right_parenthesis) --open;
+  }
+  if (!token_.is("as")) return other(depth);
+  advance();
+  const std::size_t begin = offset(token_);
+  skip_statement(depth);
+  result_.name = name.text;
+  result_.body = text_.substr(begin, offset(token_) - begin);
+  return depth == 0 ? StatementKind::prepare : StatementKind::other;
+}
+
+// EXECUTE name [(value, ...)]. In PL/pgSQL it runs whatever text it is given.
+StatementKind Recognizer::read_execute(int depth) {
+  result_.effects.add(Effect::prepares);
+  advance();
+  const Token name = token_;
+  skip_statement(depth);
+  const bool named = name.kind == TokenKind::word || name.kind == TokenKind::quoted_identifier;
+  if (!named || depth > 0) return StatementKind::other;
+  result_.name = name.text;
+  return StatementKind::execute;
 }
 
 // identifier ['.' identifier]; leaves `end` behind it. No space is expected around the dot.

@@ -23,8 +23,8 @@ PINS = [
     ("listens", "listen pinned", "unlisten *"),
     ("listens", "listen pinned", "unlisten pinned"),
     ("loads_module", "load 'auto_explain'", None),
-    ("prepares", "prepare pinned as select 1", "deallocate all"),
-    ("prepares", "prepare pinned as select 1", "deallocate pinned"),
+    ("prepares", "prepare pinned as select 1; select 2", "deallocate all"),
+    ("prepares", "do $$ begin execute 'prepare pinned as select 1'; end $$", "deallocate pinned"),
     ("sequence_state", "select nextval('pin_sequence')", None),
     ("changes_setting", "do $$ begin perform set_config('work_mem', '5MB', false); end $$", None),
     ("configured", "select pin_function()", None),
@@ -35,6 +35,7 @@ FREE = [
     "begin; select pg_advisory_xact_lock(4321); commit", "begin; declare c cursor for select 1; end",
     "create table not_pinned(i int); drop table not_pinned", "set schema 'public'",
     "select set_config('work_mem', '5MB', true)", "set session authorization pin_role",
+    "prepare not_pinned as select 1", "execute not_pinned", "deallocate not_pinned",
 ]
 
 

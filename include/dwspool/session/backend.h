@@ -13,6 +13,7 @@
 #include "dwspool/session/prepared.h"
 #include "dwspool/session/reply_tracker.h"
 #include "dwspool/session/settings.h"
+#include "dwspool/session/sql_statements.h"
 
 namespace dwspool::session {
 
@@ -36,7 +37,8 @@ struct Backend {
   ReplyTracker replies;
   BackendStatements statements;
   UnnamedStatement unnamed;
-  std::size_t unread = 0;  // so much of a large message is still to come, and nobody's
+  SqlStatementsPtr sql_statements;  // of the session that had it last
+  std::size_t unread = 0;           // so much of a large message is still to come, and nobody's
 
   // Set by the session that leaves it:
   bool dirty = false;   // carries session state that must be cleaned away before the next client

@@ -20,21 +20,24 @@
 
 #include "dwspool/sql/statement.h"
 
+#include "dwspool/session/sql_statements.h"
+
 namespace dwspool::session {
 
 // A statement that does something to the session's own books whenever it is executed: a plain
-// change of one setting, and DEALLOCATE name.
+// change of one setting, DEALLOCATE name, and PREPARE and EXECUTE where these can be carried.
 struct SpecialStatement {
   sql::StatementKind kind = sql::StatementKind::other;
   std::string name;   // of the setting, or of the prepared statement
-  std::string value;  // set: SQL text
+  std::string value;  // set: SQL text; prepare: all of its text
 };
 using SpecialPtr = std::shared_ptr<const SpecialStatement>;
 // Null for an ordinary statement.
-SpecialPtr special_of(const sql::Statement& statement);
+SpecialPtr special_of(const sql::Statement& statement, std::string_view text);
 
 // What a statement that is prepared does to the session whenever it is executed, besides being
-// special: changes of several settings in one cannot be followed.
+// special: changes of several settings in one cannot be followed. An EXECUTE binds the session if
+// what it names is not carried, which is seen when it is executed.
 sql::Effects effects_of(const sql::Statement& statement, const SpecialPtr& special);
 
 // What Parse said: shared by all clients that said the same in the same circumstances.
@@ -70,7 +73,7 @@ class PreparedTable {
     auto statement = std::make_shared<PreparedStatement>();
     statement->id = ++last_id_;
     statement->scope = scope;
-    statement->special = special_of(seen);
+    statement->special = special_of(seen, query);
     statement->query = substitute_for(query, statement->special);
     statement->types = types;
     statement->effects = effects_of(seen, statement->special);
@@ -121,6 +124,12 @@ class ClientStatements {
   // stands for something.
   void replace(std::string_view name, PreparedPtr statement);
 
+  // What SQL's own PREPARE has made. It is not transactional, so that there is nothing to settle;
+  // rewind() goes back to what it was when the journal was begun, and clear_settled() makes an end
+  // of it.
+  const SqlStatementsPtr& sql() const { return sql_; }
+  void set_sql(SqlStatementsPtr statements) { sql_ = std::move(statements); }
+
   // The client has been told what the statement returns, and counts on it for as long as it has the
   // statement.
   void note_described(std::uint64_t statement);
@@ -140,7 +149,10 @@ class ClientStatements {
   // From now on what a name stood for is written down in `journal` before that changes, until
   // another journal is given, or null. It outlives this object, or its use here.
   using Journal = std::vector<std::pair<std::string, PreparedPtr>>;
-  void keep_journal(Journal* journal) { journal_ = journal; }
+  void keep_journal(Journal* journal) {
+    journal_ = journal;
+    sql_before_ = journal != nullptr ? sql_ : nullptr;
+  }
   // Every name stands for what it stood for when the journal was begun; nothing is unsettled.
   void rewind();
 
@@ -169,6 +181,8 @@ class ClientStatements {
   StringMap<PreparedPtr> large_;
   Fifo<Change> changes_;
   Journal* journal_ = nullptr;
+  SqlStatementsPtr sql_;
+  SqlStatementsPtr sql_before_;  // when the journal was begun
 };
 
 // What one backend holds, by statement and by name, least recently used first out. Changes are

@@ -39,6 +39,7 @@
 #include "dwspool/retry/catalog_question.h"
 #include "dwspool/retry/commit_token.h"
 #include "dwspool/retry/decision.h"
+#include "dwspool/retry/facts.h"
 #include "dwspool/retry/moderator.h"
 #include "dwspool/retry/refusal.h"
 #include "dwspool/retry/replay_options.h"
@@ -256,15 +257,21 @@ class ReplayedSession {
   bool comes_again(const wire::ErrorFields& fields) const;
   retry::Decision judge(retry::Failure failure, bool in_transaction, const retry::Transcript& told,
                         std::size_t completed) const;
-  std::vector<retry::UnitTexts> texts_of_log(std::size_t size) const;
-  std::vector<retry::LoggedUnit> logged_units(std::size_t size, bool& asked_not_to) const;
-  std::optional<std::string> text_of_failed(const retry::Transcript& told) const;
-  std::uint64_t fingerprint_of_failed(const retry::Transcript& told) const;
   OpenRequests open_requests() const;
   void begin_run(retry::Failure failure, std::string_view cause, wire::ErrorReport report,
                  bool in_transaction, bool only_if_reads, TimePoint now);
   void note_refusal(retry::Failure failure, retry::Refusal why, std::string_view cause,
                     Output& out) const;
+
+  // replay_facts.cpp: what was said, and what it does
+  using UnitFacts = std::vector<std::optional<retry::TextFacts>>;  // of each text, if it is known
+  std::vector<retry::UnitTexts> texts_of_log(std::size_t size) const;
+  std::vector<UnitFacts> facts_of_log(std::size_t size) const;
+  std::vector<retry::LoggedUnit> logged_units(std::size_t size, bool& asked_not_to) const;
+  std::optional<std::string> text_of_failed(const retry::Transcript& told) const;
+  std::uint64_t fingerprint_of_failed(const retry::Transcript& told) const;
+  retry::CatalogNames names_in_log(std::size_t size) const;
+  bool leaves_state(const retry::Transcript& told) const;
 
   // replay_moderation.cpp: for the sake of the cluster
   retry::Decision moderate(retry::Decision decision, retry::Failure failure, TimePoint now) const;
@@ -292,7 +299,6 @@ class ReplayedSession {
   Next try_again(bool lost, Next next, Output& out, TimePoint now);
   Next leave_backend(Next next, bool retire);
   void rewind();
-  retry::CatalogNames names_in_log(std::size_t size) const;
   retry::CatalogScope catalog_scope() const;
   bool prove(Next& next, Output& out, TimePoint now);
   Next hear_catalog(std::string_view bytes, Next next, Output& out, TimePoint now);
@@ -306,7 +312,6 @@ class ReplayedSession {
   void forget_finished();
   bool may_take_effect(TimePoint now) const;
   bool client_in_transaction() const;
-  bool leaves_state(const retry::Transcript& told) const;
   bool same_unit(std::size_t i) const;
   bool compare_last();
   void finish_run(Output& out, TimePoint now);

@@ -215,7 +215,15 @@ class Session {
   std::size_t server_bytes_wanted() const { return server_wanted_; }
   const SettingsPtr& wanted_settings() const { return wanted_; }
   // Prepared statements that the client has.
-  std::size_t prepared_statements() const { return statements_ ? statements_->size() : 0; }
+  std::size_t prepared_statements() const {
+    return (statements_ ? statements_->size() : 0) +
+           (sql_statements() ? sql_statements()->size() : 0);
+  }
+  // What an EXECUTE of this name runs; empty when that is not known.
+  std::string_view sql_statement(std::string_view name) const {
+    const SqlStatement* known = sql_statements() ? sql_statements()->find(name) : nullptr;
+    return known != nullptr ? std::string_view(known->text) : std::string_view();
+  }
   // Whether something can be said to the client: not in the middle of one message.
   bool between_messages() const { return server_stream_left_ == 0; }
   const Backend* backend() const { return backend_; }
@@ -319,6 +327,21 @@ class Session {
   void push(ReplyKind kind, bool own = false, std::uint64_t tag = 0);
   void push(const Reply& reply) { backend_->replies.push(reply); }
 
+  // carried_statements.cpp: PREPARE, EXECUTE and DEALLOCATE of SQL
+  const SqlStatementsPtr& sql_statements() const;
+  bool carries(std::string_view name) const;
+  void follow_sql(sql::Statement& statement, std::string_view text, Output& out);
+  bool follow_prepare(const std::string& name, std::string_view text, bool alone, Output& out);
+  void follow_executed(const SpecialStatement& special, Output& out);
+  std::string statement_meaning(std::string_view text) const;
+  void free_name(std::string_view name, Output& out);
+  void await_sql(SqlChange::Kind kind, std::string_view name, bool alone);
+  void follow_execute(std::string_view name, bool alone);
+  void settle_sql(std::uint64_t request, bool failed, Output& out);
+  void bind_sql_statements();
+  void forget_sql_statements();
+  void send_sql_statements(Output& out);
+
   // stand_in.cpp: what DWS does not do, done in its place
   std::optional<Next> stand_in(const sql::Statement& statement, Output& out);
   Next discard_all(Output& out);
@@ -344,7 +367,7 @@ class Session {
   void parse_to_be_refused(const wire::ParseMessage& message, const PreparedPtr& statement,
                            Output& out);
   void note_effects(sql::Effects effects, Output& out);
-  void execute_change(const SpecialStatement& special);
+  void execute_special(const SpecialStatement& special, Output& out);
   void close_on_server(const PreparedStatement& statement, bool own, bool named, Output& out);
   std::string_view refuse(std::string_view name, Reply& reply);
   bool is_last_user(const PreparedPtr& statement) const;
@@ -393,7 +416,7 @@ class Session {
   Next on_error_response(const wire::Frame& frame, Output& out);
   void pass_error(const wire::Frame& frame, const wire::ErrorFields& fields, Output& out);
   void note_outdated(const Reply& reply, const wire::ErrorFields& fields);
-  std::uint32_t drop_replies();
+  std::uint32_t drop_replies(Output& out);
 
   SessionContext* context_;
   std::uint64_t number_;
@@ -427,7 +450,7 @@ class Session {
   PinsQuestion pins_question_;
   bool server_stream_own_ = false;
   bool client_stream_dropped_ = false;
-  std::uint8_t sync_pending_ = 0;
+  std::uint16_t sync_pending_ = 0;
   std::uint8_t lost_while_syncing_ = 0;
   std::uint32_t pins_ = 0;
   std::uint32_t unpins_ = 0;              // taken back when the request succeeds ...
@@ -450,6 +473,8 @@ class Session {
   std::unique_ptr<std::string> found_loss_;
   std::unique_ptr<CommitToken> token_;
   std::unique_ptr<ClientStatements> statements_;
+  std::vector<SqlChange> sql_changes_;  // in the order in which they were sent
+  std::vector<SqlStep> sync_steps_;     // the last of what is pending
   std::unique_ptr<SettingChanges> setting_changes_;
   std::unique_ptr<Specials> specials_;
 };

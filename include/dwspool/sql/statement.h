@@ -25,6 +25,8 @@ enum class StatementKind : std::uint8_t {
   show,         // SHOW
   discard_all,  // DISCARD ALL
   deallocate,   // DEALLOCATE name; see Statement::name
+  prepare,      // PREPARE name [(...)] AS ...; see Statement::name and Statement::body
+  execute,      // EXECUTE name; see Statement::name
   other,
 };
 
@@ -107,7 +109,9 @@ struct Statement {
   StatementKind kind = StatementKind::empty;
   bool single = true;  // at most one statement that is not empty
   Effects effects;
-  std::string_view name;  // deallocate: as written (perhaps quoted); a view into the text
+  // deallocate, prepare, execute: as written (perhaps quoted); a view into the text.
+  std::string_view name;
+  std::string_view body;             // prepare: what is prepared; a view into the text
   std::vector<PlainChange> changes;  // all plain changes of the text, in order
 
   // A statement that was not looked at.

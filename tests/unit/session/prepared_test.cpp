@@ -203,7 +203,7 @@ TEST_CASE("a backend that moves keeps its statements under the new worker's iden
 }
 
 TEST_CASE("special statements") {
-  const auto special = [](std::string_view text) { return special_of(sql::recognize(text)); };
+  const auto special = [](std::string_view text) { return special_of(sql::recognize(text), text); };
   CHECK(special("select 1") == nullptr);
   CHECK(special("set a to b; set c to d") == nullptr);
   CHECK(special("set A to b")->name == "a");

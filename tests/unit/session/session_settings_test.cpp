@@ -314,7 +314,7 @@ TEST_CASE("what makes session state that cannot be carried binds the session, in
                            "select pg_advisory_lock(1)",
                            "listen x",
                            "load 'auto_explain'",
-                           "prepare p as select 1",
+                           "prepare p as select 1; select 1",
                            "set role x password 'y'",
                            "select nextval('s')",
                            "select set_config('a.b', 'it''s', false)",
