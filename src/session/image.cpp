@@ -20,9 +20,11 @@ enum Flag : std::uint8_t {
   has_unnamed = 8,
 };
 
+enum StatementFlag : std::uint8_t { alone = 1, described = 2 };
+
 void append_statement(std::string& out, const SessionImage::Statement& statement) {
   wire::append_counted(out, statement.name);
-  out += static_cast<char>(statement.alone ? 1 : 0);
+  out += static_cast<char>((statement.alone ? alone : 0) | (statement.described ? described : 0));
   wire::append_counted(out, statement.query);
   wire::append_counted(out, statement.types);
 }
@@ -30,7 +32,9 @@ void append_statement(std::string& out, const SessionImage::Statement& statement
 SessionImage::Statement take_statement(wire::Cursor& in) {
   SessionImage::Statement statement;
   statement.name = in.counted();
-  statement.alone = in.u8() != 0;
+  const std::uint8_t flags = in.u8();
+  statement.alone = (flags & alone) != 0;
+  statement.described = (flags & described) != 0;
   statement.query = in.counted();
   statement.types = in.counted();
   return statement;
@@ -77,6 +81,12 @@ std::string encode(const SessionImage& image) {
   wire::append_u32(out, static_cast<std::uint32_t>(image.statements.size()));
   for (const SessionImage::Statement& each : image.statements) append_statement(out, each);
   if (image.unnamed) append_statement(out, *image.unnamed);
+  wire::append_u32(out, static_cast<std::uint32_t>(image.sql_statements.size()));
+  for (const SqlStatement& each : image.sql_statements) {
+    wire::append_counted(out, each.name);
+    wire::append_counted(out, each.text);
+    wire::append_counted(out, each.scope);
+  }
   return out;
 }
 
@@ -100,6 +110,13 @@ std::optional<SessionImage> decode_session_image(std::string_view bytes) {
     image.statements.push_back(take_statement(in));
   }
   if ((flags & has_unnamed) != 0) image.unnamed = take_statement(in);
+  for (std::uint32_t left = in.u32(); left > 0 && in.ok(); --left) {
+    SqlStatement statement;
+    statement.name = in.counted();
+    statement.text = in.counted();
+    statement.scope = in.counted();
+    image.sql_statements.push_back(std::move(statement));
+  }
   if (!in.finished_cleanly()) return std::nullopt;
   return image;
 }
@@ -119,18 +136,22 @@ std::optional<SessionImage> Session::image() const {
     const std::string scope = shared_scope();
     statements_->for_each([&](std::string_view name, const PreparedPtr& statement) {
       outdated = outdated || statement->outdated;
-      image.statements.push_back({std::string(name), statement->scope != scope,
-                                  original_query(statement->query, statement->special),
-                                  statement->types});
+      image.statements.push_back(
+          {std::string(name), statement->scope != scope, statements_->is_described(*statement),
+           original_query(statement->query, statement->special), statement->types});
     });
   }
+  if (sql_statements()) image.sql_statements = sql_statements()->entries();
   // Its next use has to fail, as long as the client does not know better.
   if (outdated) return std::nullopt;
   if (!unnamed_.empty()) {
     const auto message = wire::read_parse(std::string_view(unnamed_).substr(wire::header_size));
     if (!message) return std::nullopt;
-    image.unnamed = SessionImage::Statement{
-        {}, false, original_query(message->query, unnamed_special_), std::string(message->types)};
+    image.unnamed = SessionImage::Statement{{},
+                                            false,
+                                            false,
+                                            original_query(message->query, unnamed_special_),
+                                            std::string(message->types)};
   }
   return image;
 }
@@ -147,18 +168,23 @@ Session::Session(SessionContext& context, std::uint64_t number, const SessionIma
   read_only_.on = image.read_only;
   read_only_.by_startup = image.read_only_by_startup;
   may_commit_by_name_ = image.may_commit_by_name;
+  SqlStatementsPtr prepared;
+  for (const SqlStatement& each : image.sql_statements) prepared = with(prepared, each);
+  if (prepared) statements().set_sql(std::move(prepared));
   const std::string scope = shared_scope();
   const std::string own = "session " + std::to_string(number_) + "/taken over ";
   for (const SessionImage::Statement& each : image.statements) {
     PreparedPtr statement =
         context.statements.intern(each.alone ? own + each.name : scope, each.query, each.types,
                                   [this](std::string_view query) { return recognize(query); });
+    const std::uint64_t id = statement->id;
     statements().set(each.name, std::move(statement));
     statements().settle();
+    if (each.described) statements().note_described(id);
   }
   if (!image.unnamed) return;
   const sql::Statement seen = recognize(image.unnamed->query);
-  unnamed_special_ = special_of(seen);
+  unnamed_special_ = special_of(seen, image.unnamed->query);
   unnamed_effects_ = effects_of(seen, unnamed_special_);
   wire::append_parse(unnamed_, "", substitute_for(image.unnamed->query, unnamed_special_),
                      image.unnamed->types);

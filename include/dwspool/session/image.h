@@ -11,6 +11,7 @@
 #include "dwspool/base/pool_mode.h"
 
 #include "dwspool/session/settings.h"
+#include "dwspool/session/sql_statements.h"
 
 namespace dwspool::session {
 
@@ -19,8 +20,9 @@ struct SessionImage {
     std::string name;  // the client's; empty: the unnamed one
     // Prepared under other settings than the session's present ones: it shares it with nobody.
     bool alone = false;
-    std::string query;  // as the client has written it
-    std::string types;  // raw: count and OIDs
+    bool described = false;  // see ClientStatements::is_described
+    std::string query;       // as the client has written it
+    std::string types;       // raw: count and OIDs
   };
   SettingSet startup;
   SettingSet wanted;
@@ -31,6 +33,7 @@ struct SessionImage {
   bool may_commit_by_name = false;
   std::vector<Statement> statements;
   std::optional<Statement> unnamed;
+  std::vector<SqlStatement> sql_statements;
 };
 
 std::string encode(const SessionImage& image);

@@ -27,9 +27,10 @@ SessionImage some_image() {
   image.dialect = Dialect::dws;
   image.read_only = true;
   image.may_commit_by_name = true;
-  image.statements.push_back({"s", true, "select $1", std::string("\0\1\0\0\0\x17", 6)});
-  image.statements.push_back({"t", false, "select 2", std::string("\0\0", 2)});
-  image.unnamed = SessionImage::Statement{"", false, "select 3", std::string("\0\0", 2)};
+  image.statements.push_back({"s", true, false, "select $1", std::string("\0\1\0\0\0\x17", 6)});
+  image.statements.push_back({"t", false, true, "select 2", std::string("\0\0", 2)});
+  image.unnamed = SessionImage::Statement{"", false, false, "select 3", std::string("\0\0", 2)};
+  image.sql_statements.push_back({"p", "prepare p as select 4", "datestyle='german'"});
   return image;
 }
 
@@ -51,9 +52,13 @@ TEST_CASE("image: written and read again it is the same") {
   REQUIRE(read->statements.size() == 2);
   CHECK(read->statements[0].alone);
   CHECK(read->statements[0].types.size() == 6);
+  CHECK_FALSE(read->statements[0].described);
   CHECK(read->statements[1].query == "select 2");
+  CHECK_FALSE(read->statements[1].alone);
+  CHECK(read->statements[1].described);
   REQUIRE(read->unnamed);
   CHECK(read->unnamed->query == "select 3");
+  CHECK(read->sql_statements == image.sql_statements);
 }
 
 TEST_CASE("image: what is cut off, or goes on, is none") {
@@ -88,6 +93,38 @@ TEST_CASE("image: prepared statements go along") {
   script.expect(Next::release).to_client("2 C:SELECT 1 Z:I");
   // The name is taken, as it was before.
   script.client(parse("a", "select 2") + sync()).grant(other).to_server("P:a=select 2 S");
+}
+
+TEST_CASE("image: so does what the client was told that they return") {
+  for (const bool told : {true, false}) {
+    CAPTURE(told);
+    SessionScript script;
+    script.logged_in();
+    prepare(script, "a", "select 1");
+    if (told) {
+      script.client(describe('S', "a") + sync()).grant();
+      script.server(message('t') + message('T') + ready('I')).to_server("D:Sa S");
+    }
+    REQUIRE(script.move());
+    script.client(use_a).grant().server(error("0A000") + ready('I'));
+    script.client(use_a).grant();
+    script.to_server(told ? "B:a E S B:a E S"
+                          : "B:a E S C:Sa P:dwspool_1=select 1 B:dwspool_1 E S");
+  }
+}
+
+TEST_CASE("image: SQL's own prepared statements go along") {
+  SessionScript script;
+  script.logged_in();
+  script.client(query("prepare p as select 1")).grant();
+  script.server(complete("PREPARE") + ready('I')).expect(Next::release);
+  REQUIRE(script.move());
+  CHECK(script.session().prepared_statements() == 1);
+  script.client(query("execute p")).grant();
+  script.to_server("Q:prepare p as select 1 Q:execute p");  // the same backend has it
+  script.server(complete("SELECT 1") + ready('I')).expect(Next::release);
+  script.client(query("deallocate p")).grant().server(complete("DEALLOCATE") + ready('I'));
+  CHECK(script.backend().sql_statements == nullptr);
 }
 
 TEST_CASE("image: the unnamed statement goes along") {
