@@ -22,6 +22,7 @@ enum class Broken : std::uint8_t {
   skip_cleaning,
   commit_leftovers,
   forget_settings,
+  forget_sql_statements,
   forget_in_another_process,
   leftover_bytes,
   swallow_error,
@@ -50,7 +51,7 @@ struct BrokenName {
   std::string_view what;
 };
 
-inline constexpr std::array<BrokenName, 31> broken_names = {{
+inline constexpr std::array<BrokenName, 32> broken_names = {{
     {Broken::ack_on_command_complete, "ack-on-command-complete",
      "CommandComplete is taken for the end of a request"},
     {Broken::definite_after_commit, "definite-after-commit",
@@ -68,6 +69,8 @@ inline constexpr std::array<BrokenName, 31> broken_names = {{
     {Broken::commit_leftovers, "commit-leftovers",
      "the open transaction of a client that has vanished is committed"},
     {Broken::forget_settings, "forget-settings", "a backend is taken to have the right settings"},
+    {Broken::forget_sql_statements, "forget-sql-statements",
+     "what a client has prepared by SQL is forgotten with the client"},
     {Broken::forget_in_another_process, "forget-in-another-process",
      "a session that goes on in another process does not take its settings along"},
     {Broken::leftover_bytes, "leftover-bytes", "the last row of a backend goes to its next client"},

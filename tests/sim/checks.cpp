@@ -47,7 +47,15 @@ void World::watch_lend(const Back& back) {
   }
   const SessionModel& model = process->model();
   if (model.status() != wire::TxStatus::idle) violate("in a transaction of the server's");
-  if (model.has_session_state()) violate("with session state: " + model.session_state());
+  // SQL's own prepared statements are those of whoever had it last, and known.
+  std::string carried;
+  if (core.sql_statements) {
+    for (const auto& each : core.sql_statements->entries())
+      carried += "statement " + each.name + ' ';
+  }
+  if (model.session_state() != carried) {
+    violate("with session state: " + model.session_state() + ", and dwspool believes: " + carried);
+  }
   if (client_options_.mode == PoolMode::transaction) return;
   for (const auto& [name, standard] : server_defaults()) {
     const std::string* applied = core.applied->find(name);

@@ -346,10 +346,6 @@ std::string SessionModel::session_state() const {
   return text;
 }
 
-bool SessionModel::has_session_state() const {
-  return !session_state().empty();
-}
-
 std::vector<std::string> SessionModel::savepoint_names() const {
   std::vector<std::string> names;
   for (const Savepoint& savepoint : savepoints_) names.push_back(savepoint.name);

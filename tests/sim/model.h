@@ -157,7 +157,6 @@ class SessionModel {
   // What outlives the transaction.
   const Settings& session_settings() const { return state_now_.session; }
   std::string session_state() const;
-  bool has_session_state() const;
   bool knows(const std::string& name) const { return prepared_.contains(name); }
   const std::set<std::uint64_t>& locks() const { return locks_; }
   std::vector<std::string> savepoint_names() const;

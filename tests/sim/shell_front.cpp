@@ -223,6 +223,10 @@ void Front::lend(Back& backend) {
     ++shell_.context_.broken_times;
     backend.core().applied = session_->wanted_settings();
   }
+  if (shell_.context_.is_broken(Broken::forget_sql_statements) && backend.core().sql_statements) {
+    ++shell_.context_.broken_times;
+    backend.core().sql_statements.reset();
+  }
   if (shell_.context_.is_broken(Broken::leftover_bytes) && !backend.last_row_.empty()) {
     ++shell_.context_.broken_times;
     shell_.output_.to_client.copy(backend.last_row_);

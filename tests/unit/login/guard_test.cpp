@@ -18,7 +18,7 @@ constexpr TimePoint start{1h};
 enum class State { unproven, probing, good, held };
 const std::vector<State> all_states = {State::unproven, State::probing, State::good, State::held};
 
-const wire::ErrorReport refusal{wire::Severity::error, "28P01", "no", "", ""};
+const wire::ErrorReport refusal{wire::Severity::error, "28P01", "no", "", "", ""};
 
 LoginGuard in(State state) {
   LoginGuard guard(hold);
@@ -133,7 +133,7 @@ TEST_CASE("guard: a refused password rests for the time given, and then one may 
   CHECK(guard.held_until("a") == never);
   CHECK(guard.ask("a", start + hold) == Answer::wait);
   // Refused again, it rests as long again, for the new reason.
-  guard.on_refused("a", {wire::Severity::error, "28000", "locked", "", ""}, start + hold);
+  guard.on_refused("a", {wire::Severity::error, "28000", "locked", "", "", ""}, start + hold);
   CHECK(guard.ask("a", start + hold + hold - 1ns) == Answer::held);
   CHECK(guard.held_report("a").message == "locked");
   CHECK(guard.ask("a", start + hold + hold) == Answer::go);
