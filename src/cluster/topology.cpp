@@ -93,7 +93,8 @@ void Topology::on_open_failed(HostId host, Target target, Trouble trouble, TimeP
   on_closed(host, target);
   Host& entry = hosts_[host];
   entry.held_until = now + entry.backoff.next(jitter);
-  entry.held_for_connecting = trouble == Trouble::unreachable;
+  // A probe that logs in anew proves that it is over, but where there was no connection left.
+  entry.held_for_connecting = trouble != Trouble::full;
   if (trouble != Trouble::full) on_lost(host, now);
 }
 
@@ -160,6 +161,7 @@ void Topology::on_probe_answer(HostId id, const ProbeAnswer& answer, bool fresh,
   if (fresh && host.held_for_connecting) on_opened(id);
   come_up(id, now);
   after_sighting(now);
+  note_served(now);
   end_probe(host, now, true);
   // Not before the others have been looked at once more is anybody the primary.
   for (HostId other = 0; options_.roles && other < hosts_.size(); ++other) {
@@ -194,16 +196,26 @@ void Topology::come_up(HostId id, TimePoint now) {
   if (host.health == Health::up) return;
   if (host.health == Health::down) {
     if (options_.warm_up > Duration::zero()) host.warm_since = now;
-    next_rebalance_ = now;  // it gets its share at once
     events_.push_back({Event::Kind::up, id});
   }
   host.health = Health::up;
+}
+
+// Whoever serves something that it did not serve before gets its share at once. That may be some
+// answers after it has come up: of several primaries, each waits for the others to be looked at.
+void Topology::note_served(TimePoint now) {
+  for (HostId id = 0; id < hosts_.size(); ++id) {
+    const TargetMask serving = hosts_[id].health == Health::up ? serves(id) : TargetMask{0};
+    if ((serving & ~hosts_[id].served) != 0) next_rebalance_ = now;
+    hosts_[id].served = serving;
+  }
 }
 
 void Topology::go_down(HostId id) {
   Host& host = hosts_[id];
   if (host.health == Health::down) return;
   host.health = Health::down;
+  host.served = 0;
   events_.push_back({Event::Kind::down, id});
 }
 

@@ -161,6 +161,7 @@ class Topology {
     std::uint32_t priority = 0;
     Health health = Health::unknown;
     Role role = Role::unknown;
+    TargetMask served = 0;  // the targets that it served at the last answer to a probe
     ProbeAnswer answer;
     std::array<std::size_t, target_count> connections{};
     std::array<std::size_t, target_count> to_shed{};
@@ -197,6 +198,7 @@ class Topology {
   void after_sighting(TimePoint now);
   void end_probe(Host& host, TimePoint now, bool answered);
   void note_leader_position(TimePoint now);
+  void note_served(TimePoint now);
   void rebalance(TimePoint now);
 
   Options options_;

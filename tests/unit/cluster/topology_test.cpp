@@ -286,9 +286,9 @@ TEST_CASE("failed connects hold a host back, for longer each time, but never the
   CHECK(play.topology.choose(Target::any, {0, 1}, play.now, 0).hosts.empty());
 }
 
-TEST_CASE("a probe that could connect ends the hold for want of a connection, no other") {
+TEST_CASE("a probe that could log in ends the hold, unless there was no connection left") {
   const bool fresh = true;
-  for (const Trouble trouble : {Trouble::unreachable, Trouble::full}) {
+  for (const Trouble trouble : {Trouble::unreachable, Trouble::unavailable, Trouble::full}) {
     Play play(equals(), 2);
     play.run(milliseconds(50));
     for (int i = 0; i < 5; ++i) fail(play.topology, 0, play.now, trouble);
