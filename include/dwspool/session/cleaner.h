@@ -5,9 +5,10 @@
 //        any ─► failed
 //
 // What the client had sent is let run to its end, as it would be on a direct connection, and the
-// answers are thrown away; a batch without its Sync is made to fail; an open transaction is rolled back; session state is cleaned away by
-// what the dialect has (DISCARD ALL on PostgreSQL, single statements on DWS). A backend that
-// cannot be cleaned is to be closed. How long that may take is the shell's to bound.
+// answers are thrown away; a batch without its Sync is made to fail; an open transaction is rolled
+// back; session state is cleaned away by what the dialect has (DISCARD ALL on PostgreSQL, single
+// statements on DWS). A backend that cannot be cleaned is to be closed. How long that may take is
+// the shell's to bound.
 #pragma once
 
 #include <cstddef>
