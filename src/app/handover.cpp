@@ -120,9 +120,8 @@ void Handover::go_on() {
 
 // False with errno when it cannot be started.
 bool Handover::spawn() {
-  auto [ours, theirs] = net::FdChannel::open_pair();
-  if (!ours) return false;
-  channel_ = std::move(ours);
+  UniqueFd theirs;
+  if (!net::FdChannel::open_pair(channel_, theirs)) return false;
   std::vector<int> wanted = server_.descriptors();
   const std::size_t listeners = wanted.size();
   wanted.push_back(theirs.get());

@@ -40,12 +40,14 @@ UniqueFd take_descriptors(msghdr& message) {
 
 }  // namespace
 
-std::pair<UniqueFd, UniqueFd> FdChannel::open_pair() {
+bool FdChannel::open_pair(UniqueFd& one, UniqueFd& other) {
   std::array<int, 2> ends{};
   if (::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, ends.data()) != 0) {
-    return {};
+    return false;
   }
-  return {UniqueFd(ends[0]), UniqueFd(ends[1])};
+  one.reset(ends[0]);
+  other.reset(ends[1]);
+  return true;
 }
 
 FdChannel::FdChannel(Loop& loop, UniqueFd end, Handler handler)

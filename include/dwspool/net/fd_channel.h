@@ -9,7 +9,6 @@
 #include <memory>
 #include <string>
 #include <string_view>
-#include <utility>
 
 #include <uv.h>
 
@@ -32,9 +31,8 @@ class FdChannel {
     std::function<void()> on_closed;
   };
 
-  // Both ends, non-blocking and closed on exec; two that are not open, with errno, when the system
-  // has none.
-  static std::pair<UniqueFd, UniqueFd> open_pair();
+  // Both ends, non-blocking and closed on exec. False with errno when the system has none.
+  static bool open_pair(UniqueFd& one, UniqueFd& other);
 
   // Throws std::runtime_error when the loop refuses the socket.
   FdChannel(Loop& loop, UniqueFd end, Handler handler);

@@ -37,7 +37,7 @@ class Arrivals {
 
  private:
   void on_message(std::string_view bytes, UniqueFd fd);
-  void take(std::uint64_t number, std::string_view record, UniqueFd socket);
+  void take(std::uint64_t number, std::string_view bytes, UniqueFd socket);
   void on_adopted(std::uint64_t number, std::size_t worker, ClientId client);
 
   Log& log_;

@@ -37,8 +37,9 @@ struct End {
 
 TEST_CASE("fd channel: messages with descriptors arrive whole and in order") {
   Loop loop;
-  auto [one, other] = FdChannel::open_pair();
-  REQUIRE(one);
+  UniqueFd one;
+  UniqueFd other;
+  REQUIRE(FdChannel::open_pair(one, other));
   End from(loop, std::move(one));
   End to(loop, std::move(other), 3);
   std::array<int, 2> pipe{};
@@ -63,7 +64,9 @@ TEST_CASE("fd channel: messages with descriptors arrive whole and in order") {
 
 TEST_CASE("fd channel: more than the socket takes is kept until it does") {
   Loop loop;
-  auto [one, other] = FdChannel::open_pair();
+  UniqueFd one;
+  UniqueFd other;
+  REQUIRE(FdChannel::open_pair(one, other));
   End from(loop, std::move(one));
   constexpr std::size_t count = 200;
   std::vector<std::string> sent;
@@ -81,7 +84,9 @@ TEST_CASE("fd channel: more than the socket takes is kept until it does") {
 
 TEST_CASE("fd channel: the end of the other end is told once, behind what it has said") {
   Loop loop;
-  auto [one, other] = FdChannel::open_pair();
+  UniqueFd one;
+  UniqueFd other;
+  REQUIRE(FdChannel::open_pair(one, other));
   auto from = std::make_unique<End>(loop, std::move(one));
   End to(loop, std::move(other));
   CHECK(from->channel->send("last word"));
@@ -95,7 +100,9 @@ TEST_CASE("fd channel: the end of the other end is told once, behind what it has
 
 TEST_CASE("fd channel: sending to an end that is gone") {
   Loop loop;
-  auto [one, other] = FdChannel::open_pair();
+  UniqueFd one;
+  UniqueFd other;
+  REQUIRE(FdChannel::open_pair(one, other));
   End from(loop, std::move(one));
   other.reset();
   CHECK_FALSE(from.channel->send("to nobody"));
