@@ -224,20 +224,20 @@ TEST_CASE("a host that stays away is asked every down_interval, or more often if
     int down;
     int expected;
   };
-  for (const auto& [interval, down, expected] :
+  for (const Row& each :
        {Row{1000, 500, 500}, Row{300, 500, 300}, Row{5000, 2000, 2000}, Row{1000, 1000, 1000}}) {
-    CAPTURE(interval);
-    CAPTURE(down);
+    CAPTURE(each.interval);
+    CAPTURE(each.down);
     Options options = equals();
-    options.probe_interval = milliseconds(interval);
-    options.down_interval = milliseconds(down);
+    options.probe_interval = milliseconds(each.interval);
+    options.down_interval = milliseconds(each.down);
     Play play(options, 1);
     play.servers[0].reachable = false;
     play.run(seconds(30));
     play.probes = 0;
     play.run(seconds(20));
-    CHECK(play.probes >= 20000 / (expected + 2) - 1);
-    CHECK(play.probes <= 20000 / expected + 1);
+    CHECK(play.probes >= 20000 / (each.expected + 2) - 1);
+    CHECK(play.probes <= 20000 / each.expected + 1);
   }
 }
 
