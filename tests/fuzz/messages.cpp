@@ -50,9 +50,9 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
       break;
     case 5: {
       const wire::ErrorFields fields = wire::read_error(body);
-      wire::append_report(
-          again, {wire::Severity::error, std::string(fields.sqlstate), std::string(fields.message),
-                  std::string(fields.detail), std::string(fields.hint)});
+      wire::append_report(again, {wire::Severity::error, std::string(fields.sqlstate),
+                                  std::string(fields.message), std::string(fields.detail),
+                                  std::string(fields.hint), std::string(fields.routine)});
       const wire::ErrorFields second =
           wire::read_error(std::string_view(again).substr(wire::header_size));
       fuzz::require(second.message == fields.message && second.sqlstate == fields.sqlstate);

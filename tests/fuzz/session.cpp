@@ -120,7 +120,7 @@ std::string server_message(fuzz::Input& input) {
       wire::append_empty(out, '3');
       break;
     case 10:
-      out = wire::encode({wire::Severity::error, "22012", "error", "", ""});
+      out = wire::encode({wire::Severity::error, "22012", "error", "", "", ""});
       break;
     case 11:
       wire::append_parameter_status(out, "TimeZone", (input.byte() & 1U) != 0 ? "PRC" : "UTC");
@@ -187,7 +187,7 @@ class World {
   void refuse() {
     if (!waiting_ || ended_) return;
     waiting_ = false;
-    follow(session_->on_acquire_failed({wire::Severity::error, "08006", "no", "", ""}, out_));
+    follow(session_->on_acquire_failed({wire::Severity::error, "08006", "no", "", "", ""}, out_));
     run_client();
   }
 
