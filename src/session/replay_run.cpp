@@ -446,6 +446,7 @@ bool ReplayedSession::client_in_transaction() const {
 
 Next ReplayedSession::give_up(const wire::ErrorReport& report, ReplayResult result, Next next,
                               Output& out, TimePoint now) {
+  if (run_->fed > 0) forget_finished();
   const bool knows_all = run_->fed > 0 && passes_on();
   if (knows_all) run_->in_transaction = client_in_transaction();
   next = leave_backend(next, false);

@@ -98,9 +98,8 @@ void ReplayedSession::end_recording() {
 void ReplayedSession::forget_finished() {
   Run& run = *run_;
   Recording& recording = *recording_;
-  const bool answered = run.again.units().size() == run.units_fed && run.again.between_units() &&
-                        recording.transcript.units().size() <= run.units_fed &&
-                        recording.transcript.between_units();
+  const bool answered =
+      run.again.units().size() == run.units_fed && run.again.between_units() && passes_on();
   if (!answered || run.fed == recording.log.size() || !session_.at_rest()) return;
   recording.log.erase(0, run.fed);
   replay_->memory -= run.fed;

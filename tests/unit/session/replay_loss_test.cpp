@@ -143,6 +143,28 @@ TEST_CASE(
   }
 }
 
+TEST_CASE("replay: what was told to be committed stays, whatever becomes of what was asked next") {
+  const auto executed = [](const std::string& text) {
+    return parse("", text) + bind("", "") + execute();
+  };
+  ReplayScript script;
+  script.client(query("begin") + query("set work_mem to '1MB'")).grant_fresh();
+  const std::string first = begun() + complete("SET") + ready('T');
+  script.server(first).to_client("C:BEGIN Z:T C:SET Z:T");
+  script.client(executed("select 2") + executed("end") + sync() + query("select 3"));
+  const std::string half = message('1') + message('2') + row("2");
+  const std::string batch = " P:=select 2 B: E P:=end B: E S";
+  script.to_server("P:=begin B: E Q:set work_mem to '1MB'" + batch + " Q:select 3");
+  script.server(half).to_client("1 2 D").lose_backend().grant_fresh();
+  script.server(first).to_server("P:=begin B: E Q:set work_mem to '1MB'" + batch);
+  script.server(half + complete("SELECT 1") + message('1') + message('2') + complete("COMMIT") +
+                ready('I'));
+  // Nobody has a backend for the rest.
+  script.to_client("C:SELECT 1 1 2 C:COMMIT Z:I").expect(Next::release).wait(10s);
+  script.to_client("E:08006 Z:I").client(query("show work_mem")).to_server("").grant_fresh();
+  script.to_server("Q:SET \"work_mem\" TO '1MB'");
+}
+
 TEST_CASE("replay: what is copied in a transaction is copied again") {
   ReplayScript script;
   script.client(query("begin") + query("copy t from stdin")).grant_fresh();
