@@ -19,12 +19,6 @@ constexpr auto prepares = static_cast<std::uint32_t>(sql::Effect::prepares);
 // have the setting.
 constexpr std::string_view impatiently = "SET LOCAL lock_timeout TO '1s';";
 
-bool has_room_for(const SqlStatementsPtr& set, const SqlStatement& more) {
-  const std::size_t bytes = more.name.size() + more.text.size();
-  if (!set) return bytes <= most_sql_statement_bytes;
-  return set->size() < most_sql_statements && set->bytes() + bytes <= most_sql_statement_bytes;
-}
-
 }  // namespace
 
 const SqlStatementsPtr& Session::sql_statements() const {
@@ -45,15 +39,15 @@ void Session::follow_sql(sql::Statement& statement, std::string_view text, Outpu
   if (context_->config.mode != PoolMode::automatic || backend_->replies.skipping()) return;
   if (statement.is_only(sql::StatementKind::deallocate)) {
     const std::string name = sql::identifier_of(statement.name);
-    if (carries(name)) await_sql(SqlChange::Kind::deallocate, name, true);
+    if (carries(name)) await_sql(SqlChange::Kind::deallocate, name);
     return;
   }
   if (can_be_carried(statement)) {
     const std::string name = sql::identifier_of(statement.name);
-    if (statement.kind == sql::StatementKind::execute) {
-      follow_execute(name, true);
-    } else if (!follow_prepare(name, text, true, out)) {
-      return;
+    if (statement.kind == sql::StatementKind::prepare) {
+      follow_prepare(name, text, out);
+    } else if (!carries(name)) {
+      await_sql(SqlChange::Kind::execute, name);
     }
     statement.effects.remove(prepares);
     return;
@@ -65,23 +59,15 @@ void Session::follow_sql(sql::Statement& statement, std::string_view text, Outpu
   }
 }
 
-void Session::await_sql(SqlChange::Kind kind, std::string_view name, bool alone) {
-  sql_changes_.push_back({kind, next_request(), {std::string(name), {}, {}}, alone});
+void Session::await_sql(SqlChange::Kind kind, std::string_view name) {
+  sql_changes_.push_back({kind, next_request(), {std::string(name), {}, {}}});
 }
 
-// If it is there although nobody knows of it, only this backend has it.
-void Session::follow_execute(std::string_view name, bool alone) {
-  if (!carries(name)) await_sql(SqlChange::Kind::execute, name, alone);
-}
-
-// A PREPARE goes out. Whether it can be followed.
-bool Session::follow_prepare(const std::string& name, std::string_view text, bool alone,
-                             Output& out) {
+// A PREPARE goes out.
+void Session::follow_prepare(const std::string& name, std::string_view text, Output& out) {
   SqlStatement statement{name, std::string(text), statement_meaning(text)};
-  if (!has_room_for(sql_statements(), statement)) return false;
   free_name(name, out);
-  sql_changes_.push_back({SqlChange::Kind::prepare, next_request(), std::move(statement), alone});
-  return true;
+  sql_changes_.push_back({SqlChange::Kind::prepare, next_request(), std::move(statement)});
 }
 
 // What the meaning of the text depends on, besides itself. A search_path is that of each use.
@@ -105,39 +91,48 @@ void Session::free_name(std::string_view name, Output& out) {
   }
 }
 
-// By the extended protocol: the portal of such a statement is executed.
-void Session::follow_executed(const SpecialStatement& special, Output& out) {
-  if (context_->config.mode != PoolMode::automatic) return;
-  if (special.kind == sql::StatementKind::execute) {
-    follow_execute(special.name, false);
-  } else if (!follow_prepare(special.name, special.value, false, out)) {
-    pin(prepares, out);
+// By the extended protocol: the portal of such a statement is executed. Whether a SqlChange is
+// awaited now.
+bool Session::follow_executed(const SpecialStatement& special, Output& out) {
+  if (context_->config.mode != PoolMode::automatic) return false;
+  if (special.kind == sql::StatementKind::prepare) {
+    follow_prepare(special.name, special.value, out);
+  } else if (carries(special.name)) {
+    return false;
+  } else {
+    await_sql(SqlChange::Kind::execute, special.name);
+  }
+  return true;
+}
+
+// Request number `request` has been answered. Of the extended protocol, what was made is not among
+// the changes any more: it stands although something behind it has failed.
+void Session::settle_sql(std::uint64_t request, bool failed, Output& out) {
+  while (!sql_changes_.empty() && sql_changes_.front().request <= request) {
+    if (failed) {
+      sql_changes_.erase(sql_changes_.begin());
+    } else {
+      make_sql_change(out);
+    }
   }
 }
 
-// Request number `request` has been answered.
-void Session::settle_sql(std::uint64_t request, bool failed, Output& out) {
+// The server has made the oldest one. If something was executed that nobody knew of, it is on this
+// backend only; as is what there is no room for.
+void Session::make_sql_change(Output& out) {
   using Kind = SqlChange::Kind;
-  while (!sql_changes_.empty() && sql_changes_.front().request <= request) {
-    SqlChange change = std::move(sql_changes_.front());
-    sql_changes_.erase(sql_changes_.begin());
-    if (failed && (change.alone || change.kind == Kind::execute)) continue;
-    if (change.kind == Kind::execute ||
-        (change.kind == Kind::prepare && !has_room_for(sql_statements(), change.statement))) {
-      pin(prepares, out);
-      continue;
-    }
-    if (failed) {
-      // It may have been done before something else failed.
-      pin(prepares, out);
-      pins_question_.wanted = true;
-      continue;
-    }
-    const bool together = backend_->sql_statements == sql_statements();
-    if (!together) backend_->sql_statements = with(backend_->sql_statements, change.statement);
-    statements().set_sql(with(sql_statements(), std::move(change.statement)));
-    if (together) backend_->sql_statements = sql_statements();
+  if (sql_changes_.empty()) return;
+  SqlChange change = std::move(sql_changes_.front());
+  sql_changes_.erase(sql_changes_.begin());
+  if (change.kind == Kind::execute ||
+      (change.kind == Kind::prepare && !has_room_for(sql_statements(), change.statement))) {
+    pin(prepares, out);
+    return;
   }
+  const bool together = backend_->sql_statements == sql_statements();
+  if (!together) backend_->sql_statements = with(backend_->sql_statements, change.statement);
+  statements().set_sql(with(sql_statements(), std::move(change.statement)));
+  if (together) backend_->sql_statements = sql_statements();
 }
 
 // client_encoding or the like has changed: texts that were written before would be read otherwise.

@@ -355,33 +355,36 @@ void Session::on_execute(const wire::Frame& frame, Output& out) {
     execute_deallocate(frame, special->name, out);
     return;
   }
-  if (special) execute_special(*special, out);
-  push(ReplyKind::execute);
+  const bool changes_sql = special && execute_special(*special, out);
+  push(ReplyKind::execute, false, changes_sql ? ExecuteFix::changes_sql : 0);
   forward(frame.bytes, out);
   if (read_only_.begin_bound) guard_execute(out);
 }
 
-void Session::execute_special(const SpecialStatement& special, Output& out) {
+// Whether a SqlChange is awaited now.
+bool Session::execute_special(const SpecialStatement& special, Output& out) {
   using Kind = SettingChange::Kind;
   if (special.kind == sql::StatementKind::prepare || special.kind == sql::StatementKind::execute) {
-    follow_executed(special, out);
-  } else if (special.kind == sql::StatementKind::reset_all) {
+    return follow_executed(special, out);
+  }
+  if (special.kind == sql::StatementKind::reset_all) {
     send_change({Kind::reset_all_raw, {}, {}});
   } else if (special.kind == sql::StatementKind::reset) {
     send_change({Kind::reset_raw, special.name, {}});
   } else if (!server_tells(*backend_->reported, special.name)) {
     send_change({Kind::set, special.name, special.value});
   }
+  return false;
 }
 
 // DEALLOCATE name: the server has got an empty statement in its place (see substitute_for).
 void Session::execute_deallocate(const wire::Frame& frame, const std::string& name, Output& out) {
   const PreparedPtr* known = statements_ ? statements_->find(name) : nullptr;
   if (known == nullptr && carries(name) && !in_failed_transaction()) {
-    push({.kind = ReplyKind::execute, .tag = 1});
+    await_sql(SqlChange::Kind::deallocate, name);
+    push({.kind = ReplyKind::execute, .tag = ExecuteFix::deallocates | ExecuteFix::changes_sql});
     forward(frame.bytes, out);
     send_own_statement("DEALLOCATE " + sql::quote_identifier(name), false, out);
-    await_sql(SqlChange::Kind::deallocate, name, false);
     return;
   }
   if (known == nullptr || in_failed_transaction()) {
@@ -395,7 +398,7 @@ void Session::execute_deallocate(const wire::Frame& frame, const std::string& na
   const PreparedPtr statement = *known;
   statements_->erase(name);
   if (is_last_user(statement)) close_on_server(*statement, true, false, out);
-  push({.kind = ReplyKind::execute, .named = true, .tag = 1});
+  push({.kind = ReplyKind::execute, .named = true, .tag = ExecuteFix::deallocates});
   forward(frame.bytes, out);
 }
 

@@ -159,7 +159,7 @@ void Session::flush_local_replies(Output& out) {
         break;
     }
     out.to_client.copy(bytes);
-    settle(replies.head());
+    settle(replies.head(), out);
     replies.pop();
   }
 }

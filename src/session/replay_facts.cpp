@@ -158,6 +158,7 @@ retry::CatalogNames ReplayedSession::names_in_log(std::size_t size) const {
 // that a client relies on: a lock above all.
 bool ReplayedSession::leaves_state(const retry::Transcript& told) const {
   using sql::Effect;
+  SqlStatementsPtr carried = session_.sql_statements();
   const std::vector<retry::UnitTexts> units = texts_of_log(recording_->log.size());
   for (std::size_t i = 0; i < units.size() && i <= told.units().size(); ++i) {
     const bool whole = i < told.units().size();
@@ -166,7 +167,13 @@ bool ReplayedSession::leaves_state(const retry::Transcript& told) const {
       if (left-- == 0) break;
       if (!text) continue;
       const sql::Statement seen = sql::recognize(*text);
-      if (can_be_carried(seen)) continue;
+      if (can_be_carried(seen)) {
+        if (seen.kind != sql::StatementKind::prepare) continue;
+        const SqlStatement more{sql::identifier_of(seen.name), *text, {}};
+        if (!has_room_for(carried, more)) return true;
+        carried = with(carried, more);
+        continue;
+      }
       const sql::Effects effects = seen.effects;
       if (effects.has(Effect::advisory_lock) || effects.has(Effect::loads_module) ||
           effects.has(Effect::prepares)) {

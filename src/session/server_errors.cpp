@@ -49,9 +49,14 @@ Next Session::on_error_response(const wire::Frame& frame, Output& out) {
     return find_loss(retry::said_by_server(fields), out);
   }
   if (state_ == SessionState::syncing && sync_pending_ <= sync_steps_.size()) {
-    // As when a table is gone: whoever executes the statement hears that there is none.
-    sync_steps_[sync_steps_.size() - sync_pending_].failed = true;
-    return Next::need_input;
+    // As when a table is gone: whoever executes the statement hears that there is none. But what
+    // could not be dropped is another client's, and whoever cancels is told that he has.
+    SqlStep& step = sync_steps_[sync_steps_.size() - sync_pending_];
+    step.failed = true;
+    const bool drops = step.statement.text.empty();
+    const bool passing = drops ? fields.sqlstate == wire::sqlstate::invalid_sql_statement_name
+                               : fields.sqlstate != wire::sqlstate::query_canceled;
+    if (passing) return Next::need_input;
   }
   if (state_ == SessionState::syncing) {
     failure_ = std::make_unique<wire::ErrorReport>();

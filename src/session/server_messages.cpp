@@ -90,7 +90,8 @@ Next Session::on_server_frame(const wire::Frame& frame, Output& out) {
       if (frame.type == be::command_complete) {
         pass_command_complete(frame, out);
       } else if (frame.type == be::empty_query_response && !replies.empty() &&
-                 replies.head().kind == ReplyKind::execute && replies.head().tag != 0) {
+                 replies.head().kind == ReplyKind::execute &&
+                 (replies.head().tag & ExecuteFix::deallocates) != 0) {
         send_complete("DEALLOCATE", out);
       } else {
         out.to_client.add(frame.bytes);
@@ -101,7 +102,7 @@ Next Session::on_server_frame(const wire::Frame& frame, Output& out) {
       }
     }
     if (!replies.empty() && replies.head().kind == *answered) {
-      settle(replies.head());
+      settle(replies.head(), out);
       replies.pop();
       flush_local_replies(out);
     }
@@ -141,9 +142,11 @@ Next Session::on_server_frame(const wire::Frame& frame, Output& out) {
 }
 
 // The answer has come: what it was to change stands.
-void Session::settle(const Reply& reply) {
+void Session::settle(const Reply& reply, Output& out) {
   if (settles_statement(reply)) backend_->statements.settle();
   if (reply.named && statements_) statements_->settle();
+  const bool execute = reply.kind == ReplyKind::execute;
+  if (execute && (reply.tag & ExecuteFix::changes_sql) != 0) make_sql_change(out);
 }
 
 // What has been said so far is to go out before anybody decides.

@@ -59,6 +59,12 @@ SqlStatementsPtr with(const SqlStatementsPtr& set, SqlStatement statement) {
   return std::make_shared<const SqlStatementSet>(std::move(changed));
 }
 
+bool has_room_for(const SqlStatementsPtr& set, const SqlStatement& more) {
+  const std::size_t bytes = more.name.size() + more.text.size();
+  if (!set) return bytes <= most_sql_statement_bytes;
+  return set->size() < most_sql_statements && set->bytes() + bytes <= most_sql_statement_bytes;
+}
+
 bool can_be_carried(const sql::Statement& statement) {
   return (statement.is_only(sql::StatementKind::prepare) ||
           statement.is_only(sql::StatementKind::execute)) &&

@@ -50,9 +50,14 @@ struct Reply {
   bool begin = false;    // part of the BEGIN that was held back
   bool refused = false;  // sent so that the server refuses it; dwspool words the error
   // parse, close: not 0 if it settles a change of BackendStatements; bind, describe: the id of
-  // the named statement; query: a QueryFix; execute: 1 for DEALLOCATE, which the server got as an
-  // empty statement
+  // the named statement; query: a QueryFix; execute: an ExecuteFix
   std::uint64_t tag = 0;
+};
+
+// What the answer to an Execute stands for; both may be.
+struct ExecuteFix {
+  static constexpr std::uint64_t deallocates = 1;  // the server got an empty statement in its place
+  static constexpr std::uint64_t changes_sql = 2;  // the oldest SqlChange has been made
 };
 
 // Whether its answer settles a change of BackendStatements.

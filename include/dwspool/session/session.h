@@ -219,6 +219,8 @@ class Session {
     return (statements_ ? statements_->size() : 0) +
            (sql_statements() ? sql_statements()->size() : 0);
   }
+  // Those of SQL's PREPARE that are carried.
+  const SqlStatementsPtr& sql_statements() const;
   // What an EXECUTE of this name runs; empty when that is not known.
   std::string_view sql_statement(std::string_view name) const {
     const SqlStatement* known = sql_statements() ? sql_statements()->find(name) : nullptr;
@@ -328,16 +330,15 @@ class Session {
   void push(const Reply& reply) { backend_->replies.push(reply); }
 
   // carried_statements.cpp: PREPARE, EXECUTE and DEALLOCATE of SQL
-  const SqlStatementsPtr& sql_statements() const;
   bool carries(std::string_view name) const;
   void follow_sql(sql::Statement& statement, std::string_view text, Output& out);
-  bool follow_prepare(const std::string& name, std::string_view text, bool alone, Output& out);
-  void follow_executed(const SpecialStatement& special, Output& out);
+  void follow_prepare(const std::string& name, std::string_view text, Output& out);
+  bool follow_executed(const SpecialStatement& special, Output& out);
   std::string statement_meaning(std::string_view text) const;
   void free_name(std::string_view name, Output& out);
-  void await_sql(SqlChange::Kind kind, std::string_view name, bool alone);
-  void follow_execute(std::string_view name, bool alone);
+  void await_sql(SqlChange::Kind kind, std::string_view name);
   void settle_sql(std::uint64_t request, bool failed, Output& out);
+  void make_sql_change(Output& out);
   void bind_sql_statements();
   void forget_sql_statements();
   void send_sql_statements(Output& out);
@@ -367,7 +368,7 @@ class Session {
   void parse_to_be_refused(const wire::ParseMessage& message, const PreparedPtr& statement,
                            Output& out);
   void note_effects(sql::Effects effects, Output& out);
-  void execute_special(const SpecialStatement& special, Output& out);
+  bool execute_special(const SpecialStatement& special, Output& out);
   void close_on_server(const PreparedStatement& statement, bool own, bool named, Output& out);
   std::string_view refuse(std::string_view name, Reply& reply);
   bool is_last_user(const PreparedPtr& statement) const;
@@ -405,7 +406,7 @@ class Session {
   Next on_parameter_status(const wire::Frame& frame, Output& out);
   void watch_command(std::string_view tag);
   void pass_command_complete(const wire::Frame& frame, Output& out);
-  void settle(const Reply& reply);
+  void settle(const Reply& reply, Output& out);
   void on_transaction_end();
   void carry_reported(const std::vector<SettingChange>& followed);
   void carry_changes(const std::vector<SettingChange>& changes);

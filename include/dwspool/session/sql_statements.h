@@ -47,6 +47,7 @@ SqlStatementsPtr with(const SqlStatementsPtr& set, SqlStatement statement);
 // More than these are not carried: the session keeps its backend.
 inline constexpr std::size_t most_sql_statements = 100;
 inline constexpr std::size_t most_sql_statement_bytes = std::size_t{64} << 10U;
+bool has_room_for(const SqlStatementsPtr& set, const SqlStatement& more);
 
 // Whether a PREPARE can be carried: nothing in it binds the session for another reason, and its
 // name is one that everybody reads alike. EXECUTE: likewise, if what it names is carried.
@@ -71,7 +72,6 @@ struct SqlChange {
   Kind kind = Kind::prepare;
   std::uint64_t request = 0;  // it will be answered as this one, see ReplyTracker::requests_done
   SqlStatement statement;     // prepare: whole; else the name
-  bool alone = true;          // nothing else is in the request: if that fails, nothing was done
 };
 
 }  // namespace dwspool::session

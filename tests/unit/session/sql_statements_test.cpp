@@ -146,6 +146,35 @@ TEST_CASE("one that cannot be prepared any more does not break the session") {
   CHECK(names(other.sql_statements) == "gone p ");
 }
 
+TEST_CASE("what another client has prepared and cannot be dropped is not left to this one") {
+  for (const std::string code : {"57014", "XX000"}) {
+    CAPTURE(code);
+    Carrying script;
+    script.backend().sql_statements = set_of({{"q", "prepare q as select 2"}});
+    script.client(query("select 1")).grant().to_server("Q:DEALLOCATE \"q\"");
+    script.server(error(code) + ready('I')).expect(Next::release);
+    CHECK(script.backend().dirty);
+    script.go_on().to_client("E:" + code + " Z:I");
+  }
+  Carrying script;
+  script.backend().sql_statements = set_of({{"q", "prepare q as select 2"}});
+  script.client(query("select 1")).grant().server(error("26000") + ready('I')).go_on();
+  script.to_server("Q:DEALLOCATE \"q\" Q:select 1");
+  CHECK(script.backend().sql_statements == nullptr);
+}
+
+TEST_CASE("who cancels while his statements are prepared again is told so") {
+  Carrying script;
+  script.prepare();
+  session::Backend& first = script.backend();
+  session::Backend other = script.make_backend();
+  script.client(query("execute p")).grant(other).to_server(again + prepare_p);
+  script.server(error("57014") + ready('I')).expect(Next::release);
+  script.go_on().to_client("E:57014 Z:I");
+  script.client(query("execute p")).grant(first);
+  script.to_server("Q:execute p");
+}
+
 TEST_CASE("settings come first, and statements of the protocol make room") {
   Carrying script;
   script.client(query("set timezone to 'CET'")).grant();
@@ -290,19 +319,47 @@ TEST_CASE("by the extended protocol") {
   CHECK(script.session().pins() == 0);
 }
 
-TEST_CASE("by the extended protocol, in a batch that fails behind it, the server is asked") {
+TEST_CASE("by the extended protocol, in a batch that fails: what came before the error is there") {
+  const auto executed = [](const std::string& text) {
+    return parse("", text) + bind("", "") + execute();
+  };
+  const std::string done = message('1') + message('2') + complete("PREPARE");
   Carrying script;
-  script.client(parse("", prepare_p) + bind("", "") + execute() + parse("", "selec") + sync());
-  script.grant().server(message('1') + message('2') + complete("PREPARE") + error("42601"));
-  script.server(ready('I')).expect(Next::need_input);
-  CHECK(script.session().pins() == prepares);
-  std::string none;
-  wire::MessageWriter answer(none, 'D');
-  answer.u16(5);
-  for (int i = 0; i < 5; ++i) answer.u32(1).bytes("f");
-  answer.end();
-  script.server(message('T') + none + complete("SELECT 1") + ready('I')).expect(Next::release);
+  script.client(executed(prepare_p) + executed("prepare q as selec") +
+                executed("prepare r as select 3") + sync());
+  script.grant().server(done + message('1') + message('2') + error("42601") + ready('I'));
+  script.expect(Next::release);
   CHECK(script.session().pins() == 0);
+  CHECK(names(script.backend().sql_statements) == "p ");
+  CHECK(script.session().prepared_statements() == 1);
+  // It was there twice, and is there with other words now.
+  script.client(executed("deallocate p") + executed("prepare p as select 2") +
+                executed("prepare p as select 3") + sync());
+  script.grant().server(message('1') + message('2') + message('I') + message('1') + message('2') +
+                        complete("DEALLOCATE") + message('3') + done + message('1') + message('2') +
+                        error("42P05") + ready('I'));
+  script.expect(Next::release);
+  REQUIRE(names(script.backend().sql_statements) == "p ");
+  CHECK(script.backend().sql_statements->find("p")->text == "prepare p as select 2");
+}
+
+TEST_CASE("by the extended protocol, in a batch that is lost: what the client was told is there") {
+  for (const ReplayLevel level : {ReplayLevel::off, ReplayLevel::transaction}) {
+    CAPTURE(static_cast<int>(level));
+    retry::ReplayOptions options = replay_options();
+    options.level = level;
+    Carrying script(PoolMode::automatic, options);
+    script.client(parse("", prepare_p) + bind("", "") + execute() +
+                  parse("", "insert into t values (1)") + bind("", "") + execute() + sync());
+    script.grant().server(message('1') + message('2') + complete("PREPARE") + message('1'));
+    script.to_client("1 2 C:PREPARE 1")
+        .to_server("P:=prepare p as select 1 B: E P:=insert into t values (1) B: E S");
+    script.lose_backend().to_client("E:08007 Z:I");
+    script.client(query("execute p"));
+    session::Backend other = script.make_backend();
+    script.grant(other).to_server(again + prepare_p);
+    script.server(complete("PREPARE") + ready('I')).go_on().to_server("Q:execute p");
+  }
 }
 
 TEST_CASE("in other pool modes nothing is carried") {
