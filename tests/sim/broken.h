@@ -21,6 +21,7 @@ enum class Broken : std::uint8_t {
   cancel_anybody,
   skip_cleaning,
   commit_leftovers,
+  commit_half_batch,
   forget_settings,
   forget_sql_statements,
   forget_in_another_process,
@@ -51,7 +52,7 @@ struct BrokenName {
   std::string_view what;
 };
 
-inline constexpr std::array<BrokenName, 32> broken_names = {{
+inline constexpr std::array<BrokenName, 33> broken_names = {{
     {Broken::ack_on_command_complete, "ack-on-command-complete",
      "CommandComplete is taken for the end of a request"},
     {Broken::definite_after_commit, "definite-after-commit",
@@ -68,6 +69,8 @@ inline constexpr std::array<BrokenName, 32> broken_names = {{
     {Broken::skip_cleaning, "skip-cleaning", "what a client leaves behind is not cleaned away"},
     {Broken::commit_leftovers, "commit-leftovers",
      "the open transaction of a client that has vanished is committed"},
+    {Broken::commit_half_batch, "commit-half-batch",
+     "what a client that has vanished has sent of a batch is ended as if it were whole"},
     {Broken::forget_settings, "forget-settings", "a backend is taken to have the right settings"},
     {Broken::forget_sql_statements, "forget-sql-statements",
      "what a client has prepared by SQL is forgotten with the client"},

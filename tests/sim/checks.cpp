@@ -78,7 +78,9 @@ void World::watch_row(std::uint64_t row) {
       shell_options_.replay.level == ReplayLevel::token && ledger_.fate(row) != Fate::acked;
   if (cluster_.database().forgot(row) && !settled) context_.violate(text + " comes back");
   if (ledger_.fate(row) == Fate::failed) {
-    context_.violate(text + " is written, and its client was told that it is not");
+    context_.violate(text +
+                     " is written, and its client was told that it is not, or never asked "
+                     "for the end of its batch");
   }
   std::vector<std::uint64_t>& rows = durable_[row / rows_per_client];
   if (cluster_.database().forgot(row)) std::erase(rows, row);  // only now it is there to stay

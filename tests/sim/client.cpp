@@ -389,8 +389,8 @@ void Client::on_error(std::string_view body) {
   model_ = before;
   const bool cancel = sqlstate == "57014" && cancelled_;
   const bool refused = options_.refusals && sqlstate.starts_with("28");
-  const bool changed = sqlstate == "40001" && options_.transactions_replayed &&
-                       (others_seen_ || context_.was_read_only);
+  const bool changed =
+      sqlstate == "40001" && options_.replayed && (others_seen_ || context_.was_read_only);
   const bool lost = changed || sqlstate == "08006" || sqlstate == "08007" || sqlstate == "57P01";
   if (!cancel && !refused && !(options_.faults && lost)) {
     complain("got the error " + sqlstate + " (" + std::string(fields.message) + ") for " +

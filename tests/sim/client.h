@@ -104,7 +104,7 @@ struct ClientOptions {
   bool gauss = false;
   bool faults = true;     // errors of dwspool's own may be seen
   bool refusals = false;  // log-ins of backends may be refused for good
-  bool transactions_replayed = false;
+  bool replayed = false;
   // As most programs are: one request at a time, and transactions of a few writes.
   bool plain = false;
   std::size_t requests = 8;
@@ -155,6 +155,7 @@ class Client final : public Endpoint {
   Answer next_answer();
   void settle_writes(const Request& request);
   void end(bool answered);
+  void leave_half_asked(const std::string& bytes, const std::vector<std::uint64_t>& rows);
   Piece& piece(const char* what);
   [[noreturn]] void complain(const std::string& what);
 

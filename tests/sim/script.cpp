@@ -23,6 +23,18 @@ class Script {
     return query();
   }
 
+  // A batch whose end is never asked for.
+  std::string half() {
+    request_.simple = false;
+    std::string bytes;
+    const std::size_t count = random_.between(1, 3);
+    for (std::size_t i = 0; i < count; ++i) {
+      add_extended(random_.chance(75) ? insert() : "select " + number(), bytes, true);
+      if (random_.chance(20)) wire::MessageWriter(bytes, 'H').end();
+    }
+    return bytes;
+  }
+
   std::string only(const std::string& text) {
     add_simple(text);
     return query();
@@ -403,6 +415,11 @@ void Client::act(bool winding_up) {
   if (winding_up && model_.in_block()) {
     bytes = script.only(context_.random.chance(50) ? "commit" : "rollback");
   } else if (winding_up || requests_left_ == 0) {
+    if (!options_.plain && context_.random.chance(25)) {
+      bytes = script.half();
+      leave_half_asked(bytes, script.take().numbers);
+      return;
+    }
     context_.note([&] { return "client " + std::to_string(number_) + " says goodbye"; });
     std::string goodbye;
     wire::append_terminate(goodbye);
@@ -436,6 +453,20 @@ void Client::act(bool winding_up) {
     return line;
   });
   send(bytes);
+}
+
+// Of what nobody has asked to be ended nothing may become durable.
+void Client::leave_half_asked(const std::string& bytes, const std::vector<std::uint64_t>& rows) {
+  context_.note([&] {
+    return "client " + std::to_string(number_) + " sends " + message_types(bytes) + ", and leaves";
+  });
+  std::string last = bytes;
+  if (context_.random.chance(50)) wire::append_terminate(last);
+  send(last);
+  for (const std::uint64_t row : rows) ledger_.set(row, Fate::failed);
+  leaving_ = true;
+  plug_.close();
+  end(false);
 }
 
 }  // namespace dwspool::sim

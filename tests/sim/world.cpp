@@ -77,7 +77,7 @@ void World::configure() {
     moderator.most_switchovers = static_cast<std::uint32_t>(context_.apart.below(3));
     moderator.quarantine_after = static_cast<std::uint32_t>(context_.apart.between(1, 2));
   }
-  client_options_.transactions_replayed = shell_options_.replay.level >= ReplayLevel::transaction;
+  client_options_.replayed = shell_options_.replay.level >= ReplayLevel::statement;
   if (random.chance(20)) cluster_.set_forgetful();
   shell_options_.connect_timeout = std::chrono::seconds(5);
   weights_.cancels = random.chance(40) ? 100 : 0;
