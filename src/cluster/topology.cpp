@@ -55,6 +55,7 @@ void Topology::renew_host(HostId host, TimePoint now) {
   entry.on_trial = false;
   entry.role = Role::unknown;
   entry.answer = ProbeAnswer();
+  entry.capacity = 0;
   entry.held_until = TimePoint{};
   entry.held_for_connecting = false;
   entry.backoff.reset();

@@ -142,8 +142,27 @@ void Topology::refill(Host& host, TimePoint now) const {
   host.tokens_at = now;
 }
 
+std::uint32_t Topology::most_connections(HostId host) const {
+  const std::uint32_t configured = options_.max_connections;
+  const std::uint32_t capacity = hosts_[host].capacity;
+  if (capacity == 0) return configured;
+  const std::uint32_t left = capacity > options_.reserve ? capacity - options_.reserve : 1;
+  return configured == 0 ? left : std::min(configured, left);
+}
+
+std::optional<std::uint32_t> Topology::room(Target target) const {
+  std::optional<std::uint32_t> sum;
+  for (HostId id = 0; id < hosts_.size(); ++id) {
+    if (!serves_one(id, target)) continue;
+    const std::uint32_t most = most_connections(id);
+    if (most == 0) return 0;
+    sum = sum.value_or(0) + most;
+  }
+  return sum;
+}
+
 Choice Topology::choose(Target target, const std::vector<HostId>& tried, TimePoint now,
-                        double random) {
+                        double random, bool spare) {
   Choice choice;
   std::vector<Candidate> good;
   std::vector<HostId> held_back;
@@ -151,7 +170,8 @@ Choice Topology::choose(Target target, const std::vector<HostId>& tried, TimePoi
     Host& host = hosts_[id];
     if (!serves_one(id, target)) continue;
     if (std::find(tried.begin(), tried.end(), id) != tried.end()) continue;
-    if (options_.max_connections > 0 && connections(id) >= options_.max_connections) continue;
+    const std::uint32_t most = most_connections(id);
+    if (!spare && most > 0 && connections(id) >= most) continue;
     refill(host, now);
     if (options_.connect_rate > 0 && host.tokens < 1) {
       const double wait = (1 - host.tokens) / options_.connect_rate;

@@ -49,6 +49,7 @@ class ClusterReader {
                       cluster_.max_standby_lag);
     read_limit(section_, "max_connections", cluster_.max_connections);
     read_limit(section_, "max_host_connections", cluster_.max_host_connections);
+    read_limit(section_, "host_connection_reserve", cluster_.host_connection_reserve);
     read_probe();
     read_discovery();
     read_introductions(section_, cluster_);

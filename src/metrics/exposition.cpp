@@ -94,6 +94,9 @@ constexpr auto probe_counters = std::to_array<Series<CoordinatorBlock, Counter>>
 
 constexpr auto probe_gauges = std::to_array<Series<CoordinatorBlock, Gauge>>({
     {"dwspool_coordinator_serving", "1 while it is given work.", &CoordinatorBlock::serving},
+    {"dwspool_coordinator_connections_max",
+     "Connections that may be open; 0 while that is not known.",
+     &CoordinatorBlock::most_connections},
 });
 
 constexpr auto coordinator_gauges = std::to_array<Series<CoordinatorBlock, Gauge>>({

@@ -33,6 +33,7 @@ cluster::Options options_of(const config::Cluster& cluster, bool probed) {
   options.max_standby_lag = cluster.max_standby_lag;
   options.warm_up = cluster.warm_up;
   options.max_connections = cluster.max_host_connections;
+  options.reserve = cluster.host_connection_reserve;
   options.connect_rate =
       cluster.connect_rate.value_or(cluster.dialect == Dialect::dws ? dws_connect_rate : 0);
   return options;
@@ -126,6 +127,10 @@ bool ClusterState::publish() {
     slot.metrics->serving.set(topology_.serves(id) != 0 ? 1 : 0);
   }
   store(held_, topology_.held());
+  for (std::size_t i = 0; i < target_count; ++i) {
+    const std::optional<std::uint32_t> room = topology_.room(static_cast<Target>(i));
+    if (room) store(room_[i], *room);
+  }
   return changed;
 }
 
@@ -192,6 +197,16 @@ std::optional<cluster::HostId> ClusterState::begin_connection(
   retry_at = choice.retry_at;
   if (choice.hosts.empty()) return std::nullopt;
   topology_.on_connecting(choice.hosts.front(), target, now);
+  return choice.hosts.front();
+}
+
+std::optional<cluster::HostId> ClusterState::begin_inquiry(
+    const std::vector<cluster::HostId>& tried, TimePoint now, TimePoint& retry_at) {
+  const std::lock_guard lock(mutex_);
+  const cluster::Choice choice = topology_.choose(Target::any, tried, now, 0, true);
+  retry_at = choice.retry_at;
+  if (choice.hosts.empty()) return std::nullopt;
+  topology_.on_connecting(choice.hosts.front(), Target::any, now);
   return choice.hosts.front();
 }
 
@@ -283,6 +298,12 @@ void ClusterState::on_probe_answer(cluster::HostId host, const cluster::ProbeAns
   const Update update(*this);
   slots_[host]->last_trouble.clear();
   topology_.on_probe_answer(host, answer, fresh, now);
+}
+
+void ClusterState::on_capacity(cluster::HostId host, std::uint32_t connections) {
+  const Update update(*this);
+  topology_.set_capacity(host, connections);
+  slots_[host]->metrics->most_connections.set(topology_.most_connections(host));
 }
 
 void ClusterState::on_probe_failed(cluster::HostId host, cluster::Trouble trouble,

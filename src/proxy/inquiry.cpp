@@ -53,7 +53,7 @@ void Inquiry::begin(const Account& account, Done done) {
 
 void Inquiry::next_host() {
   TimePoint retry_at = never;
-  host_ = cluster_->begin_connection(target, tried_, loop_.now(), 0, retry_at);
+  host_ = cluster_->begin_inquiry(tried_, loop_.now(), retry_at);
   if (!host_) {
     const TimePoint later = loop_.now() + round_pause;
     const TimePoint next = tried_.empty() ? std::min(retry_at, later) : later;
@@ -81,7 +81,10 @@ void Inquiry::ask_host() {
 void Inquiry::on_answer(const Answer& answer) {
   using Kind = Answer::Kind;
   if (answer.kind == Kind::rows || answer.kind == Kind::error) {
-    if (!std::exchange(opened_, true)) cluster_->on_opened(*host_, loop_.now());
+    if (!std::exchange(opened_, true)) {
+      cluster_->on_opened(*host_, loop_.now());
+      cluster_->on_closed(*host_, target, loop_.now());  // it takes no place of a client's
+    }
     if (sql_.empty()) leave_host();
     finish(answer);
     return;
@@ -119,7 +122,7 @@ void Inquiry::on_time() {
 }
 
 void Inquiry::leave_host() {
-  if (host_) cluster_->on_closed(*host_, target, loop_.now());
+  if (host_ && !opened_) cluster_->on_open_abandoned(*host_, target, loop_.now());
   host_.reset();
   opened_ = false;
 }

@@ -1,6 +1,7 @@
 #include "dwspool/proxy/pool_context.h"
 
 #include <chrono>
+#include <limits>
 #include <string_view>
 
 #include "dwspool/auth/digest.h"
@@ -126,11 +127,17 @@ std::optional<Route> make_route(const config::Config& config, const std::string&
   limit("database", database, entry->max_connections);
   if (user_entry != nullptr) limit("user", route.user, user_entry->max_connections);
   route.target = entry->target.value_or(Target::read_write);
+  route.quotas.push_back(host_rule(route.cluster->name, route.target, 0));
   route.account = account_name(*route.cluster, route.user, route.credential);
   const bool own_knobs = user_entry != nullptr && user_entry->pool != config::PoolOptions{};
   route.pool_key = database + '\0' + route.database + '\0' + route.account + '\0' +
                    (own_knobs ? user_entry->name : "");
   return route;
+}
+
+QuotaRule host_rule(const std::string& cluster, Target target, std::uint32_t room) {
+  return {std::string("hosts") + '\0' + cluster + '\0' + std::string(to_string(target)),
+          room > 0 ? room : std::numeric_limits<std::uint32_t>::max()};
 }
 
 PoolContext::PoolContext(std::shared_ptr<const config::Config> configuration, Route pool_route,

@@ -24,6 +24,11 @@ constexpr std::string_view short_role_question =
 constexpr std::string_view nodes_question =
     "select node_host, node_port from pgxc_node where node_type = 'C'";
 constexpr std::string_view version_question = "select version()";
+// Those that are kept for administrators are not for dwspool.
+constexpr std::string_view capacity_question =
+    "select sum(case name when 'max_connections' then setting::int8 else -setting::int8 end) from "
+    "pg_settings where name in ('max_connections', 'superuser_reserved_connections', "
+    "'sysadmin_reserved_connections')";
 constexpr std::string_view alive_question = "select 1";
 
 template <class Number>
@@ -112,12 +117,16 @@ void Prober::begin(cluster::HostId host) {
   if (!watch.session) watch.session = std::make_unique<SideSession>(hub_, state_, loop_, host);
   watch.fresh = false;
   if (!account_) return;  // the time-out says what there is to say
-  watch.question = state_.dialect() == Dialect::dws ? Question::alive
-                   : state_.dialect() == Dialect::unknown && !watch.knows_version
-                       ? Question::version
-                   : watch.simple ? Question::role_by_rumour
-                                  : Question::role;
+  watch.question = next_question(watch);
   ask(host);
+}
+
+// The last one tells how the host is.
+Prober::Question Prober::next_question(const Watch& watch) const {
+  if (state_.dialect() == Dialect::unknown && !watch.knows_version) return Question::version;
+  if (!watch.knows_capacity) return Question::capacity;
+  if (state_.dialect() == Dialect::dws) return Question::alive;
+  return watch.simple ? Question::role_by_rumour : Question::role;
 }
 
 void Prober::ask(cluster::HostId host) {
@@ -125,6 +134,8 @@ void Prober::ask(cluster::HostId host) {
     switch (question) {
       case Question::version:
         return version_question;
+      case Question::capacity:
+        return capacity_question;
       case Question::role:
         return role_question;
       case Question::role_by_rumour:
@@ -142,6 +153,8 @@ void Prober::ask(cluster::HostId host) {
 void Prober::on_answer(cluster::HostId host, const SideSession::Answer& answer) {
   Watch& watch = watches_[host];
   using Kind = SideSession::Answer::Kind;
+  // Behind a new log-in the server may be another one, or have been configured anew.
+  if (answer.fresh && watch.question != Question::capacity) watch.knows_capacity = false;
   watch.fresh = watch.fresh || answer.fresh;
   switch (answer.kind) {
     case Kind::no_session:
@@ -151,6 +164,12 @@ void Prober::on_answer(cluster::HostId host, const SideSession::Answer& answer) 
       on_no_admission(host, answer);
       return;
     case Kind::error:
+      if (watch.question == Question::capacity && !answer.sqlstate.starts_with("57")) {
+        watch.knows_capacity = true;
+        watch.question = next_question(watch);
+        ask(host);
+        return;
+      }
       if (watch.question == Question::role && !answer.sqlstate.starts_with("57")) {
         watch.simple = true;
         watch.question = Question::role_by_rumour;
@@ -170,7 +189,14 @@ void Prober::on_answer(cluster::HostId host, const SideSession::Answer& answer) 
     const bool dws =
         watch.session->dialect() == Dialect::dws || (!row.empty() && is_dws(row.front()));
     state_.learn_dialect(dws ? Dialect::dws : Dialect::postgres);
-    watch.question = dws ? Question::alive : Question::role;
+    watch.question = next_question(watch);
+    ask(host);
+    return;
+  }
+  if (watch.question == Question::capacity) {
+    watch.knows_capacity = true;
+    state_.on_capacity(host, number_in<std::uint32_t>(row, 0));
+    watch.question = next_question(watch);
     ask(host);
     return;
   }

@@ -82,6 +82,10 @@ Quotas::MemberPtr Quotas::donor_for(const Member& member) {
 std::optional<Quotas::Heir> Quotas::give_back(const MemberPtr& member) {
   const std::lock_guard lock(mutex_);
   count(*member, -1);
+  return next_heir();
+}
+
+std::optional<Quotas::Heir> Quotas::next_heir() {
   auto poorest = refused_.end();
   for (auto each = refused_.begin(); each != refused_.end(); ++each) {
     if (!has_room(*each->member)) continue;
@@ -94,12 +98,22 @@ std::optional<Quotas::Heir> Quotas::give_back(const MemberPtr& member) {
   return heir;
 }
 
-void Quotas::change(const std::vector<QuotaRule>& rules) {
+std::vector<Quotas::Heir> Quotas::change(const std::vector<QuotaRule>& rules) {
   const std::lock_guard lock(mutex_);
+  bool grown = false;
   for (const QuotaRule& rule : rules) {
     const auto found = quotas_.find(rule.name);
-    if (found != quotas_.end()) found->second.limit = rule.limit;
+    if (found == quotas_.end()) continue;
+    grown = grown || rule.limit > found->second.limit;
+    found->second.limit = rule.limit;
   }
+  std::vector<Heir> heirs;
+  while (grown) {
+    std::optional<Heir> heir = next_heir();
+    if (!heir) break;
+    heirs.push_back(std::move(*heir));
+  }
+  return heirs;
 }
 
 std::uint32_t Quotas::taken(const std::string& quota) const {

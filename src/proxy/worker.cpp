@@ -158,9 +158,10 @@ PoolContext* Worker::find_pool(const std::string& database, const std::string& u
   pool->proven = proven;
   pool->slots =
       hub_.slots.account(key, pool->route.settings.size, pool->route.settings.reserve_size);
-  pool->quota = hub_.quotas.join(key, pool->route.quotas);
   pool->metrics = hub_.metrics.pool(index_, printable(database), printable(pool->route.user));
   pool->cluster = clusters_[pool->route.cluster_index];
+  pool->quota = hub_.quotas.join(key, pool->route.quotas);
+  note_room(*pool->cluster, pool->route.target);
   pool->sessions->replay.moderator = pool->cluster->moderator();
   PoolContext* made = pool.get();
   pools_.emplace(key, std::move(pool));

@@ -30,6 +30,7 @@ void Worker::on_topology(ClusterState& cluster) {
   }
   for (auto& [key, pool] : pools_) {
     if (pool->cluster.get() != &cluster) continue;
+    note_room(cluster, pool->route.target);
     follow(*pool);
     touch(*pool);
   }

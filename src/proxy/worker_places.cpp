@@ -70,8 +70,18 @@ bool Worker::take_quota(PoolContext& pool) {
 void Worker::give_back_quota(const Quotas::MemberPtr& quota) {
   if (!quota) return;
   const std::optional<Quotas::Heir> heir = hub_.quotas.give_back(quota);
-  if (!heir) return;
-  all_[heir->worker]->post([member = heir->member](Worker& other) { other.inherit(member); });
+  if (heir) pass_on({*heir});
+}
+
+void Worker::pass_on(const std::vector<Quotas::Heir>& heirs) {
+  for (const Quotas::Heir& heir : heirs) {
+    all_[heir.worker]->post([member = heir.member](Worker& other) { other.inherit(member); });
+  }
+}
+
+// Pools share what the hosts take like any other limit.
+void Worker::note_room(const ClusterState& cluster, Target target) {
+  pass_on(hub_.quotas.change({host_rule(cluster.config().name, target, cluster.room(target))}));
 }
 
 // The place is taken already; what is missing is the pool's own.

@@ -42,7 +42,11 @@ void Worker::reconfigure(std::shared_ptr<const config::Config> config, Clusters 
 
 void Worker::reconfigure_pool(PoolContext& pool, Route route) {
   divide_minimum(route);
-  hub_.quotas.change(route.quotas);
+  // What the hosts take is theirs to say.
+  std::erase_if(route.quotas, [&](const QuotaRule& rule) {
+    return rule.name == host_rule(route.cluster->name, route.target, 0).name;
+  });
+  pass_on(hub_.quotas.change(route.quotas));
   pool.reconfigure(config_, std::move(route), now());
   const config::PoolSettings& settings = pool.route.settings;
   announce_free_slot(pool.key(), pool.slots->set_limits(settings.size, settings.reserve_size));

@@ -304,6 +304,51 @@ def test_a_host_has_its_limit(pg, proxies):
     assert ask(connect(proxy), "select 1") == 1
 
 
+def test_what_a_host_takes_is_read_from_it(proxies):
+    """Nobody is refused by the server for want of a connection; others find one all the time."""
+    server = Postgres({"max_connections": 12, "superuser_reserved_connections": 2,
+                       "max_wal_senders": 0}, name="small").init().start()
+
+    def most(proxy):
+        return proxy.metric("dwspool_coordinator_connections_max")
+
+    try:
+        proxy = proxies(config_of(
+            [f"127.0.0.1:{server.port}"], pool_size=20,
+            cluster={"host_connection_reserve": 4, "probe": {"interval": "100ms"}}))
+        wait_until(lambda: proxy.metric("dwspool_clients") == 0 and most(proxy) in (0, 6), 5)
+        ask(connect(proxy), "select 1")
+        wait_until(lambda: most(proxy) == 6, 5)
+        admin = psycopg2.connect(host="127.0.0.1", port=server.port, user="postgres")
+        admin.autocommit = True
+        for user in ("one", "two"):
+            admin.cursor().execute(f"create role {user} login")
+        admin.cursor().execute("alter system set max_connections = 9")  # for its next start
+        admin.close()
+        with contextlib.ExitStack() as stack:
+            askers = [stack.enter_context(Asker(proxy, "select 1 from pg_sleep(0.01)", user=user))
+                      for user in ("one", "two") for _ in range(10)]
+            began = time.monotonic()
+            while time.monotonic() < began + 2:
+                # The probe's, and two of others, who are no superusers.
+                one = psycopg2.connect(host="127.0.0.1", port=server.port, user="one",
+                                       dbname="postgres")
+                backends = ask(one, "select count(*) from pg_stat_activity where usename in "
+                                    "('one', 'two') and pid <> pg_backend_pid()")
+                one.close()
+                assert backends <= 6
+                time.sleep(0.05)
+            for asker in askers:
+                assert set(asker.since(began)) == {1}
+        # With another configuration it is another server.
+        server.stop()
+        server.start()
+        wait_until(lambda: most(proxy) == 3, 10)
+        assert ask(connect(proxy), "select 1") == 1
+    finally:
+        server.destroy()
+
+
 def test_clients_of_a_database_and_of_a_user(pg, proxies):
     config = config_of([f"127.0.0.1:{pg.port}"], databases={
         "few": {"database": "postgres", "max_clients": 2}})

@@ -45,6 +45,7 @@ struct Options {
   Duration warm_up{};                             // 0: none
   std::uint32_t connect_rate = 0;                 // new connections per second and host; 0: any
   std::uint32_t max_connections = 0;              // per host, over all targets; 0: any number
+  std::uint32_t reserve = 0;                      // left to others of a host's capacity
 };
 
 enum class Role : std::uint8_t { unknown, primary, standby };
@@ -97,8 +98,10 @@ class Topology {
   bool is_removed(HostId host) const { return hosts_[host].removed; }
 
   // --- Connections ---
-  // `tried`: hosts that this connection has tried already. `random` in [0, 1).
-  Choice choose(Target target, const std::vector<HostId>& tried, TimePoint now, double random);
+  // `tried`: hosts that this connection has tried already. `random` in [0, 1). `spare`: one that
+  // uses the reserve, and is not to be counted for long.
+  Choice choose(Target target, const std::vector<HostId>& tried, TimePoint now, double random,
+                bool spare = false);
   // Each on_connecting() is followed by on_opened() or on_open_failed(), each on_opened() by
   // on_closed().
   void on_connecting(HostId host, Target target, TimePoint now);
@@ -114,6 +117,8 @@ class Topology {
   // `fresh`: the probe has logged in anew.
   void on_probe_answer(HostId id, const ProbeAnswer& answer, bool fresh, TimePoint now);
   void on_probe_failed(HostId id, Trouble trouble, TimePoint now);
+  // It takes so many connections, as it says itself; 0: nobody knows.
+  void set_capacity(HostId host, std::uint32_t connections) { hosts_[host].capacity = connections; }
   // No probe can log in, and it is not the hosts' fault: roles cannot be known.
   void set_blind(bool blind);
   // There is a choice between hosts, which was not expected.
@@ -150,6 +155,10 @@ class Topology {
   }
   bool is_held_back(HostId host, TimePoint now) const { return now < hosts_[host].held_until; }
   std::size_t connections(HostId host) const;
+  // So many may be open; 0: any number. A host is never left without any.
+  std::uint32_t most_connections(HostId host) const;
+  // The same of all hosts that serve the target together; nothing when none does.
+  std::optional<std::uint32_t> room(Target target) const;
   bool suspects() const { return suspicious_; }
 
  private:
@@ -163,6 +172,7 @@ class Topology {
     Role role = Role::unknown;
     TargetMask served = 0;  // the targets that it served at the last answer to a probe
     ProbeAnswer answer;
+    std::uint32_t capacity = 0;
     std::array<std::size_t, target_count> connections{};
     std::array<std::size_t, target_count> to_shed{};
     std::uint32_t epoch = 0;

@@ -149,6 +149,7 @@ struct Cluster {
   std::optional<std::uint32_t> connect_rate;            // per second and host; 0: any
   std::uint32_t max_connections = 0;                    // of all pools; 0: any number
   std::uint32_t max_host_connections = 0;               // the same for each host
+  std::uint32_t host_connection_reserve = 5;            // of what a host takes, for others
   Duration max_standby_lag = std::chrono::seconds{10};  // 0: any
   Probing probing;
   Discovery discovery;

@@ -139,8 +139,9 @@ struct CoordinatorBlock {
   // Of probes, in the first worker's block only:
   Counter probes;
   Counter probe_failures;
-  Gauge role;     // 0 unknown, 1 primary, 2 standby
-  Gauge serving;  // 1 while it is given work
+  Gauge role;              // 0 unknown, 1 primary, 2 standby
+  Gauge serving;           // 1 while it is given work
+  Gauge most_connections;  // 0: any number, or not known
 };
 
 // Thread-safe. Blocks live as long as the registry: numbers never go backwards because a pool

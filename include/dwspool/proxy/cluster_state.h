@@ -75,6 +75,10 @@ class ClusterState {
   bool serves(cluster::HostId host, Target target) const {
     return (slots_[host]->serves.load(std::memory_order_acquire) & mask_of(target)) != 0;
   }
+  // Connections that all pools together may have for it; 0: any number.
+  std::uint32_t room(Target target) const {
+    return room_[static_cast<std::size_t>(target)].load(std::memory_order_acquire);
+  }
   bool holds(Target target) const {
     return (held_.load(std::memory_order_acquire) & mask_of(target)) != 0;
   }
@@ -104,6 +108,11 @@ class ClusterState {
                                                   const std::vector<cluster::HostId>& tried,
                                                   TimePoint now, double random,
                                                   TimePoint& retry_at);
+  // The same for a question of dwspool's own, on whichever host: it has a connection of those that
+  // are left to others, and is not counted any more once it is open. Followed by on_opened() and
+  // on_closed(), on_open_failed() or on_open_abandoned(), with Target::any.
+  std::optional<cluster::HostId> begin_inquiry(const std::vector<cluster::HostId>& tried,
+                                               TimePoint now, TimePoint& retry_at);
   void on_opened(cluster::HostId host, TimePoint now);
   void on_open_failed(cluster::HostId host, Target target, cluster::Trouble trouble, TimePoint now,
                       double jitter);
@@ -137,6 +146,8 @@ class ClusterState {
                        TimePoint now);
   void on_probe_failed(cluster::HostId host, cluster::Trouble trouble, const std::string& why,
                        TimePoint now);
+  // The host takes so many connections; see cluster::Topology.
+  void on_capacity(cluster::HostId host, std::uint32_t connections);
   void set_blind(bool blind);
   // The coordinators as pgxc_node lists them, translated. New ones are added, those that were
   // listed before and are not any more are taken out.
@@ -191,6 +202,7 @@ class ClusterState {
   metrics::Registry& registry_;
   Listener listener_;
   std::atomic<TargetMask> held_{0};
+  std::array<std::atomic<std::uint32_t>, target_count> room_{};
   std::atomic<Dialect> dialect_;
   std::array<std::unique_ptr<HostSlot>, max_hosts> slots_;
 

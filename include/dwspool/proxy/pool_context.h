@@ -42,6 +42,10 @@ struct Route {
   std::string pool_key;
 };
 
+// The limit that the pools of a cluster share which want the same hosts of it: what these take.
+// `room`: ClusterState::room().
+QuotaRule host_rule(const std::string& cluster, Target target, std::uint32_t room);
+
 // Nothing when the database is not configured. The configuration outlives the route. `proven` is
 // what the client has proven its name with; it takes the place of a password that is not configured
 // where the client goes on under its own name.

@@ -26,17 +26,19 @@ class Prober {
   void wake();
 
  private:
-  enum class Question : std::uint8_t { version, role, role_by_rumour, alive };
+  enum class Question : std::uint8_t { version, capacity, role, role_by_rumour, alive };
   struct Watch {
     std::unique_ptr<SideSession> session;
     Question question = Question::role;
     bool knows_version = false;
+    bool knows_capacity = false;
     bool simple = false;  // it does not answer the whole question
     bool fresh = false;
   };
 
   bool choose_account();
   void begin(cluster::HostId host);
+  Question next_question(const Watch& watch) const;
   void ask(cluster::HostId host);
   void on_answer(cluster::HostId host, const SideSession::Answer& answer);
   void leave_removed();

@@ -49,9 +49,6 @@ class Quotas {
   // The member of that pool; made if it is new. Null when there is no rule.
   MemberPtr join(const std::string& pool, const std::vector<QuotaRule>& rules);
 
-  // Other limits from now on, of those that are known. Nobody loses a backend by that.
-  void change(const std::vector<QuotaRule>& rules);
-
   struct Answer {
     bool taken = false;
     MemberPtr donor;  // when refused: who is asked to give one up, if anybody can
@@ -67,6 +64,10 @@ class Quotas {
   };
   std::optional<Heir> give_back(const MemberPtr& member);
 
+  // Other limits from now on, of those that are known. Nobody loses a backend by that; those who
+  // get one are returned.
+  std::vector<Heir> change(const std::vector<QuotaRule>& rules);
+
   std::uint32_t taken(const std::string& quota) const;
 
  private:
@@ -77,6 +78,7 @@ class Quotas {
   bool has_room(const Member& member) const;
   void count(Member& member, int change);
   MemberPtr donor_for(const Member& member);
+  std::optional<Heir> next_heir();
 
   mutable std::mutex mutex_;
   std::map<std::string, Quota> quotas_;

@@ -180,6 +180,8 @@ class Worker {
   bool take_quota(PoolContext& pool);
   void give_back_quota(const Quotas::MemberPtr& quota);
   void inherit(const Quotas::MemberPtr& quota);
+  void pass_on(const std::vector<Quotas::Heir>& heirs);
+  void note_room(const ClusterState& cluster, Target target);
   void surrender(PoolContext& pool, BackendId id);
   bool adopt(const std::string& key, BackendTransfer& transfer);
   // To the workers that were refused a place of this pool: ask again.

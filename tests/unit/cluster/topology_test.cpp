@@ -327,6 +327,34 @@ TEST_CASE("a host never has more connections than it may") {
   CHECK(play.choose(Target::any) == Hosts{1});
 }
 
+TEST_CASE("of what a host takes some is left to others") {
+  Options options;
+  options.reserve = 3;
+  Play play(options, 2);
+  CHECK(play.topology.most_connections(0) == 0);  // nobody knows
+  play.topology.set_capacity(0, 5);
+  for (int i = 0; i < 4; ++i) play.connect(play.choose(Target::any).front());
+  CHECK(play.topology.connections(0) == 2);
+  CHECK(play.choose(Target::any) == Hosts{1});
+  CHECK(play.topology.choose(Target::any, {}, play.now, 0.5, true).hosts.size() == 2);
+  CHECK(play.topology.room(Target::any) == 0);
+  play.topology.set_capacity(1, 10);
+  CHECK(play.topology.room(Target::any) == 9);
+  // Some connection there must be, however small the host is.
+  play.topology.set_capacity(0, 2);
+  CHECK(play.topology.most_connections(0) == 1);
+  play.topology.renew_host(0, play.now);
+  CHECK(play.topology.most_connections(0) == 0);
+
+  options.max_connections = 7;
+  Play bounded(options, 1);
+  CHECK(bounded.topology.most_connections(0) == 7);
+  bounded.topology.set_capacity(0, 100);
+  CHECK(bounded.topology.most_connections(0) == 7);
+  bounded.topology.set_capacity(0, 9);
+  CHECK(bounded.topology.most_connections(0) == 6);
+}
+
 TEST_CASE("a standby that lags too far behind is left alone") {
   Options options = with_roles();
   options.max_standby_lag = seconds(5);

@@ -137,4 +137,23 @@ TEST_CASE("clients are counted by name, up to a limit") {
   counts.leave("nobody");
 }
 
+TEST_CASE("a limit that grows serves those who were refused under it") {
+  Quotas quotas;
+  const auto rich = quotas.join("rich", {cluster});
+  const auto poor = quotas.join("poor", {cluster});
+  REQUIRE(take_all(quotas, rich, 6) == 6);
+  CHECK_FALSE(quotas.try_take(rich, 0).taken);
+  CHECK_FALSE(quotas.try_take(poor, 3).taken);
+  CHECK(quotas.change({{cluster.name, 5}}).empty());
+  CHECK(quotas.change({{cluster.name, 6}}).empty());
+  CHECK(quotas.change({{"another", 100}}).empty());
+  const auto first = quotas.change({{cluster.name, 7}});
+  REQUIRE(first.size() == 1);
+  CHECK(first[0].member == poor);
+  CHECK(first[0].worker == 3);
+  CHECK(quotas.taken(cluster.name) == 7);
+  CHECK(quotas.change({{cluster.name, 20}}).size() == 1);
+  CHECK(quotas.change({{cluster.name, 30}}).empty());
+}
+
 }  // namespace dwspool::proxy
