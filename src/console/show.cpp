@@ -6,6 +6,7 @@
 #include <chrono>
 #include <cmath>
 #include <map>
+#include <tuple>
 
 namespace dwspool::console {
 namespace {
@@ -103,8 +104,19 @@ void add_sockets(Table& table, const Facts& facts, bool active_only) {
   }
 }
 
+// The rows keep their places, whatever comes and goes.
+std::vector<const PoolFacts*> pools_by_name(const Facts& facts) {
+  std::vector<const PoolFacts*> pools;
+  for (const PoolFacts& pool : facts.pools) pools.push_back(&pool);
+  std::sort(pools.begin(), pools.end(), [](const PoolFacts* a, const PoolFacts* b) {
+    return std::tie(a->database, a->user) < std::tie(b->database, b->user);
+  });
+  return pools;
+}
+
 void add_pools(Table& table, const Facts& facts) {
-  for (const PoolFacts& pool : facts.pools) {
+  for (const PoolFacts* each : pools_by_name(facts)) {
+    const PoolFacts& pool = *each;
     const std::size_t active = pool.clients - std::min(pool.clients, pool.clients_waiting);
     table.rows.push_back({pool.database, pool.user, number(active), number(pool.clients_waiting),
                           number(pool.cancels), "0", number(pool.backends_active),
