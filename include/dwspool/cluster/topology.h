@@ -172,10 +172,10 @@ class Topology {
     Role role = Role::unknown;
     TargetMask served = 0;  // the targets that it served at the last answer to a probe
     ProbeAnswer answer;
-    std::uint32_t capacity = 0;
     std::array<std::size_t, target_count> connections{};
     std::array<std::size_t, target_count> to_shed{};
     std::uint32_t epoch = 0;
+    std::uint32_t capacity = 0;  // 0: not known
     // Failed attempts of others than probes:
     TimePoint held_until;
     bool held_for_connecting = false;
