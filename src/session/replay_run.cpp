@@ -440,7 +440,7 @@ Next ReplayedSession::give_up_on_mismatch(Next next, Output& out, TimePoint now)
 
 // Whether it is in one, and has not asked for its end yet.
 bool ReplayedSession::client_in_transaction() const {
-  const bool ending = session_.attached() && session_.lost_work().may_have_committed;
+  const bool ending = session_.attached() && session_.may_have_committed();
   return !ending && session_.client_status() != wire::TxStatus::idle;
 }
 

@@ -223,7 +223,7 @@ Next ReplayedSession::on_server(std::string_view& in, Output& out, TimePoint now
   const std::uint32_t errors = out.errors;
   const std::uint32_t queries = out.queries;
   const std::uint32_t transactions = out.transactions;
-  const bool could_commit = session_.lost_work().may_have_committed;
+  const bool could_commit = session_.may_have_committed();
   alone_ = session_.token_sent_alone();
   const Next next = session_.on_server(in, out);
   if (phase_ != Phase::live) {
@@ -258,7 +258,7 @@ Next ReplayedSession::on_server(std::string_view& in, Output& out, TimePoint now
   if (held && !session_.has_found_loss()) return next;
   // A transaction has ended and the session goes on: what came before is not to be run again.
   const bool committed = could_commit && !session_.token_refused() &&
-                         !(session_.attached() && session_.lost_work().may_have_committed);
+                         !(session_.attached() && session_.may_have_committed());
   if (committed || out.transactions != transactions) {
     stop_recording(retry::Refusal::pipelined, out);
   } else if (copies_by_execute()) {
@@ -310,6 +310,7 @@ void ReplayedSession::end_effort(Output& out, TimePoint now) {
 
 // The client is being told what stands behind `mark`.
 void ReplayedSession::observe(const Output& out, std::size_t mark) {
+  if (out.to_client.size() == mark) return;
   out.to_client.for_each_from(mark, [&](std::string_view bytes) { observe_frames(bytes); });
 }
 
@@ -351,7 +352,7 @@ bool ReplayedSession::holds_back(Output& out, std::size_t mark, TimePoint now) {
     if (token) {
       // Until it is known whether all of it comes: the rest can be found out.
     } else if (!untold || out.to_client.size() == mark || !session_.attached() ||
-               session_.in_transaction() || session_.lost_work().may_have_committed ||
+               session_.in_transaction() || session_.may_have_committed() ||
                replay_->options.hold_bytes == 0 || !reads(recording.log)) {
       return false;
     } else {
@@ -366,8 +367,7 @@ bool ReplayedSession::holds_back(Output& out, std::size_t mark, TimePoint now) {
 }
 
 // What was held goes out, in front of what stands behind `mark`; it is to be observed then.
-void ReplayedSession::let_go(Output& out, std::size_t mark) {
-  if (recording_->held.empty()) return;
+void ReplayedSession::hand_over(Output& out, std::size_t mark) {
   std::vector<std::string_view> behind;
   out.to_client.for_each_from(mark, [&](std::string_view bytes) { behind.push_back(bytes); });
   out.to_client.truncate(mark);

@@ -40,7 +40,8 @@ void Session::keep_mark(SessionMark* mark) {
 void Session::save_unnamed() {
   if (mark_ == nullptr || mark_->unnamed_saved) return;
   mark_->unnamed_saved = true;
-  mark_->unnamed.swap(unnamed_);
+  mark_->unnamed.clear();
+  if (!unnamed_.empty()) mark_->unnamed.swap(unnamed_);
   mark_->unnamed_special = std::move(unnamed_special_);
   mark_->unnamed_effects = unnamed_effects_;
 }

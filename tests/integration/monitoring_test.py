@@ -121,7 +121,7 @@ def some_work(proxy, cn):
     """A bit of everything that a panel shows."""
     connection = psycopg2.connect(proxy.dsn(USER))
     with connection.cursor() as cursor:
-        for _ in range(300):  # one transaction in 256 is sampled
+        for _ in range(1100):  # one transaction in 1024 is sampled
             cursor.execute("select 1")
             connection.commit()
         cn.switchover(seconds=0.2, doom=False)

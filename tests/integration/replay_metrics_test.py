@@ -74,10 +74,10 @@ def test_the_console_shows_the_same_numbers(cn, before, table):
 
 
 def test_coverage_is_known_before_anything_fails(before, table):
-    """One transaction in 256 is looked at, at one of its statements in turn."""
+    """One transaction in 1024 is looked at, at one of its statements in turn."""
     proxy = before()
     connection = connect(proxy.port)
-    count = 256 * 4
+    count = 1024 * 4
     for _ in range(count):
         run(connection, "select v from seed")
         connection.commit()

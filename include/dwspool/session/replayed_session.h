@@ -77,7 +77,7 @@ struct ReplayContext {
   std::size_t memory = 0;   // of the logs in use
   std::size_t waiting = 0;  // clients, for something to be run again
   // One transaction in so many is a sample.
-  static constexpr std::uint32_t sample_every = 256;
+  static constexpr std::uint32_t sample_every = 1024;
   std::uint32_t until_sample = sample_every;
   std::uint64_t samples = 0;
   std::uint64_t random = 0x9E3779B97F4A7C15ULL;
@@ -243,7 +243,10 @@ class ReplayedSession {
   bool copies_by_execute() const;
   Next take_found_loss(Next next, Output& out, TimePoint now);
   bool holds_back(Output& out, std::size_t mark, TimePoint now);
-  void let_go(Output& out, std::size_t mark);
+  void let_go(Output& out, std::size_t mark) {
+    if (!recording_->held.empty()) hand_over(out, mark);
+  }
+  void hand_over(Output& out, std::size_t mark);
   bool reads(std::string_view log) const;
   void note_loss(std::string_view cause, Output& out) const;
 

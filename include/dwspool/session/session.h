@@ -147,6 +147,7 @@ class Session {
   // What can be said about what was sent to the backend, were it lost now. Precondition:
   // attached().
   retry::LostWork lost_work() const;
+  bool may_have_committed() const { return may_have_committed_; }  // as lost_work() says
   // Whether it was sent in an explicit transaction. Precondition: attached().
   bool in_transaction() const;
   // The names that are settled: what of them stands whatever becomes of the transaction.
