@@ -14,7 +14,7 @@ test="clang-14 clang-format-14 clang-tidy-14 libclang-rt-14-dev doctest-dev git 
   debootstrap
   bsdextrautils docker-compose python3-kubernetes chromium"
 bench="postgresql-15 postgresql-client-15 python3 python3-psycopg2 pgbouncer haproxy linux-perf
-  procps"
+  procps valgrind"
 
 wanted=""
 for step in "$@"; do
