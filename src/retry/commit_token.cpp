@@ -8,6 +8,7 @@
 
 #include "dwspool/sql/lexer.h"
 #include "dwspool/sql/quote.h"
+#include "dwspool/sql/statement.h"
 #include "dwspool/wire/frame.h"
 #include "dwspool/wire/messages.h"
 
@@ -47,6 +48,49 @@ bool some_text_writes(std::string_view log) {
     }
   }
   return false;
+}
+
+// One SELECT without parentheses calls nothing and has no other statement in it, and whatever else
+// it may do has a word of its own. No grammar is needed to know that either, and it would take
+// twenty times as long.
+bool only_selects(std::string_view text) {
+  using sql::TokenKind;
+  if (text.find('\\') != std::string_view::npos) return false;  // what a string is, depends
+  sql::Lexer lexer(text, true);
+  if (!lexer.next().is("select")) return false;
+  while (true) {
+    const sql::Token token = lexer.next();
+    switch (token.kind) {
+      case TokenKind::end:
+        return true;
+      case TokenKind::semicolon:
+        return lexer.next().kind == TokenKind::end;
+      case TokenKind::word:
+        if (token.is("into") || token.is("for")) return false;
+        break;
+      case TokenKind::left_parenthesis:
+      case TokenKind::right_parenthesis:
+      case TokenKind::dollar_string:
+      case TokenKind::unclosed:
+        return false;
+      case TokenKind::quoted_identifier:
+      case TokenKind::string:
+      case TokenKind::number:
+      case TokenKind::parameter:
+      case TokenKind::comma:
+      case TokenKind::equals:
+      case TokenKind::other:
+        break;
+    }
+  }
+}
+
+// Also not by its effects: the beginning and the end of a transaction, and SHOW.
+bool is_plainly_harmless(std::string_view text) {
+  if (only_selects(text)) return true;
+  const sql::Statement seen = sql::recognize(text);
+  return seen.is_only(sql::StatementKind::begin) || seen.is_only(sql::StatementKind::commit) ||
+         seen.is_only(sql::StatementKind::rollback) || seen.is_only(sql::StatementKind::show);
 }
 
 bool says_read_only(std::string_view text) {
@@ -130,9 +174,15 @@ bool may_have_written(
     std::string_view log,
     const std::function<std::optional<std::string>(std::string_view name)>& known) {
   if (some_text_writes(log)) return true;
+  const std::vector<UnitTexts> units = texts_of(log, known);
+  const bool harmless = std::all_of(units.begin(), units.end(), [](const UnitTexts& unit) {
+    return std::all_of(unit.texts.begin(), unit.texts.end(),
+                       [](const auto& text) { return text && is_plainly_harmless(*text); });
+  });
+  if (harmless) return false;
   bool read_only = false;
   bool calls = false;
-  for (const UnitTexts& unit : texts_of(log, known)) {
+  for (const UnitTexts& unit : units) {
     for (const std::optional<std::string>& text : unit.texts) {
       if (!text) return true;
       const TextFacts facts = understand(*text);

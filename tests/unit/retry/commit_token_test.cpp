@@ -47,16 +47,34 @@ TEST_CASE("the database is asked for a place for tokens until there is one, once
 }
 
 TEST_CASE("what may have written") {
-  for (const char* text :
-       {"insert into t values (1)", "/* a */ UPDATE t set a = 1", "truncate t", "create table t ()",
-        "with a as (delete from t returning *) select * from a", "select 1; delete from t",
-        "select * from t for update", "lock t", "select f()", "select nextval('s')", "call p()",
-        "do $$begin end$$", "copy t from stdin", "select ((", "vacuum"}) {
+  for (const char* text : {"insert into t values (1)",
+                           "/* a */ UPDATE t set a = 1",
+                           "truncate t",
+                           "create table t ()",
+                           "with a as (delete from t returning *) select * from a",
+                           "select 1; delete from t",
+                           "select * from t for update",
+                           "select * into u from t",
+                           "select 1 as a;update t set a = 1",
+                           "select 'a\\', f(), '",
+                           "select 1; select f()",
+                           "select '",
+                           "select $$a",
+                           "lock t",
+                           "select f()",
+                           "select nextval('s')",
+                           "call p()",
+                           "do $$begin end$$",
+                           "copy t from stdin",
+                           "select ((",
+                           "vacuum"}) {
     CAPTURE(text);
     CHECK(text_written(text));
   }
   for (const char* text : {"select * from t", "select now(), count(*) from t", "show all",
-                           "set work_mem = '1MB'", "savepoint a", "fetch 1 from c", "values (1)"}) {
+                           "set work_mem = '1MB'", "savepoint a", "/* f() */ SELECT a FROM t;",
+                           "select 'f() for into' || \"for\" from t where a = $1 -- f()",
+                           "fetch 1 from c", "values (1)"}) {
     CAPTURE(text);
     CHECK_FALSE(text_written(text));
   }
