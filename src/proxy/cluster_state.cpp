@@ -125,6 +125,7 @@ bool ClusterState::publish() {
     slot.metrics->role.set(static_cast<std::int64_t>(topology_.role(id)));
     if (const auto up = topology_.is_up(id)) slot.metrics->up.set(*up ? 1 : 0);
     slot.metrics->serving.set(topology_.serves(id) != 0 ? 1 : 0);
+    slot.metrics->most_connections.set(topology_.most_connections(id));
   }
   store(held_, topology_.held());
   for (std::size_t i = 0; i < target_count; ++i) {
@@ -303,7 +304,6 @@ void ClusterState::on_probe_answer(cluster::HostId host, const cluster::ProbeAns
 void ClusterState::on_capacity(cluster::HostId host, std::uint32_t connections) {
   const Update update(*this);
   topology_.set_capacity(host, connections);
-  slots_[host]->metrics->most_connections.set(topology_.most_connections(host));
 }
 
 void ClusterState::on_probe_failed(cluster::HostId host, cluster::Trouble trouble,
