@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 """How many instructions a proxy's own code and its libraries execute for a transaction, counted by
-valgrind: dwspool at several levels of replay, and PgBouncer. Unlike CPU time the number is the same
-in every run, but it leaves out the kernel, which is most of what a proxy costs.
+valgrind: dwspool at several levels of replay, and PgBouncer. Unlike CPU time the number hardly
+differs between runs, but it leaves out the kernel, which is most of what a proxy costs.
 
 usage: instructions.py DWSPOOL_BINARY [--only WORKLOAD[,...]]
 """

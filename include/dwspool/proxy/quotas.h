@@ -1,5 +1,6 @@
-// Limits that several pools share: the backends of a database, of a user, of a cluster. They add to
-// a pool's own (slot_ledger.h): a backend needs a place under every one of them.
+// Limits that several pools share: the backends of a database, of a user, of a cluster, and of the
+// hosts that serve a target (host_rule). They add to a pool's own (slot_ledger.h): a backend needs
+// a place under every one of them.
 //
 // Fair: a place that comes free goes at once to the pool with the fewest backends of those that
 // were refused one; and who was refused gets one from the pool with the most, which closes a
