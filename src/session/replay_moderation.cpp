@@ -56,7 +56,7 @@ retry::Decision ReplayedSession::moderate(retry::Decision decision, retry::Failu
   }
   const bool lost =
       failure == retry::Failure::transaction_lost || failure == retry::Failure::in_doubt;
-  if (lost && moderator->is_quarantined(suspect(recording_->transcript), now)) {
+  if (lost && moderator->is_quarantined(suspect(transcript()), now)) {
     why = retry::Refusal::quarantined;
   }
   if (why == retry::Refusal::none) return decision;

@@ -195,7 +195,7 @@ Next ReplayedSession::pump(Output& out, TimePoint now) {
 
 // Whether all that the client knows has come again, so that it hears what comes now.
 bool ReplayedSession::passes_on() const {
-  const retry::Transcript& told = recording_->transcript;
+  const retry::Transcript& told = transcript();
   const retry::Transcript& again = run_->again;
   if (again.units().size() != told.units().size()) {
     return again.units().size() > told.units().size();
@@ -209,7 +209,7 @@ bool ReplayedSession::caught_up() const {
 
 // Rows that come in no defined order may come in another one.
 bool ReplayedSession::same_unit(std::size_t i) const {
-  const retry::UnitDigest& told = recording_->transcript.units()[i];
+  const retry::UnitDigest& told = transcript().units()[i];
   const retry::UnitDigest& again = run_->again.units()[i];
   if (told.ordered == again.ordered) return true;
   if (told.unordered != again.unordered) return false;
@@ -227,7 +227,7 @@ bool ReplayedSession::same_unit(std::size_t i) const {
 // After a message: false when what has come again by now is not what the client was told.
 bool ReplayedSession::compare_last() {
   if (!replay_->safeties.compares) return true;
-  const retry::Transcript& told = recording_->transcript;
+  const retry::Transcript& told = transcript();
   const retry::Transcript& again = run_->again;
   const std::size_t units = again.units().size();
   if (again.current().messages == 0 && units > 0 && units <= told.units().size()) {
@@ -329,9 +329,9 @@ Next ReplayedSession::go_live(Output& out, std::size_t mark, Next next, TimePoin
     end_recording();
     return next;
   }
-  const std::size_t answered = recording_->transcript.units().size();
+  const std::size_t answered = transcript().units().size();
   observe(out, mark);
-  if (recording_->transcript.units().size() != answered) end_effort(out, now);
+  if (transcript().units().size() != answered) end_effort(out, now);
   if (copies_by_execute()) stop_recording(retry::Refusal::copy, out);
   return next;
 }
@@ -423,7 +423,7 @@ Next ReplayedSession::give_up_on_mismatch(Next next, Output& out, TimePoint now)
   wire::ErrorReport report;
   report.detail = run_->cause;
   // A COMMIT on its way is no part of the transaction any more; what was answered before it is.
-  if (run_->in_transaction || !recording_->transcript.units().empty()) {
+  if (run_->in_transaction || !transcript().units().empty()) {
     report.sqlstate = wire::sqlstate::serialization_failure;
     report.message =
         "the transaction was lost and run again, with other results than the application has seen";

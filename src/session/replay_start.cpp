@@ -75,8 +75,9 @@ bool ReplayedSession::comes_again(const wire::ErrorFields& fields) const {
 // other words.
 std::optional<Next> ReplayedSession::take_error(Output& out, std::size_t mark, TimePoint now) {
   const Recording& recording = *recording_;
-  std::size_t completed = recording.transcript.current().completed;
-  std::size_t answered = recording.transcript.units().size();
+  const retry::Transcript& told = transcript();
+  std::size_t completed = told.current().completed;
+  std::size_t answered = told.units().size();
   std::size_t offset = mark;
   std::size_t behind = 0;
   wire::ErrorFields fields;
@@ -109,7 +110,7 @@ std::optional<Next> ReplayedSession::take_error(Output& out, std::size_t mark, T
       offset += view.total;
     }
   };
-  if (recording.transcript.large_left() > 0) return {};
+  if (told.large_left() > 0) return {};
   if (!recording.held.empty()) {
     offset = 0;
     look(recording.held);
@@ -126,11 +127,11 @@ std::optional<Next> ReplayedSession::take_error(Output& out, std::size_t mark, T
     in_transaction = session_.in_transaction() && !work.may_have_committed;
   }
   const std::string cause = retry::said_by_server(fields);
-  retry::Decision decision = judge(failure, in_transaction, recording.transcript, completed);
+  retry::Decision decision = judge(failure, in_transaction, told, completed);
   // The bounds are for a cluster that fails.
   const bool outdated = failure == retry::Failure::outdated;
   if (!outdated) decision = moderate(decision, failure, now);
-  if (answered != recording.transcript.units().size() ||
+  if (answered != told.units().size() ||
       texts_of_log(recording.log.size()).size() != answered + 1) {
     decision = {retry::Verdict::pass, retry::Refusal::pipelined};
   }
@@ -223,10 +224,10 @@ Next ReplayedSession::on_loss(const std::string& cause, bool still_lent, Output&
     static_cast<void>(leave_backend(next, true));
     return Next::close;
   }
-  const retry::Transcript& told = live ? recording_->transcript : run_->again;
+  const retry::Transcript& told = live ? transcript() : run_->again;
   retry::Decision decision = judge(failure, in_transaction, told, told.current().completed);
   if (live) decision = moderate(decision, failure, now);
-  if (recording_->transcript.large_left() > 0) {
+  if (transcript().large_left() > 0) {
     decision = {retry::Verdict::pass, retry::Refusal::forwarded};
   }
   const bool again = decision.verdict == retry::Verdict::replay ||
@@ -289,7 +290,7 @@ void ReplayedSession::begin_run(retry::Failure failure, std::string_view cause,
                                 TimePoint now) {
   run_ = std::make_unique<Run>();
   run_->failure = failure;
-  run_->statement = fingerprint_of_failed(recording_->transcript);
+  run_->statement = fingerprint_of_failed(transcript());
   run_->cause = cause;
   run_->started = now;
   run_->ends = deadline_after(now, replay_->options.deadline_for(dialect_));
@@ -316,7 +317,7 @@ void ReplayedSession::begin_run(retry::Failure failure, std::string_view cause,
 // What the client has asked, less what it was told.
 OpenRequests ReplayedSession::open_requests() const {
   OpenRequests open;
-  const retry::Transcript& told = run_ && passes_on() ? run_->again : recording_->transcript;
+  const retry::Transcript& told = run_ && passes_on() ? run_->again : transcript();
   std::size_t asked = 0;
   std::string_view log = recording_->log;
   while (!log.empty()) {
@@ -351,7 +352,7 @@ void ReplayedSession::note_refusal(retry::Failure failure, retry::Refusal why,
   ReplayNote note;
   note.failure = failure;
   note.result = retry::ReplayResult::refused;
-  if (recording_) note.statement = fingerprint_of_failed(recording_->transcript);
+  if (recording_) note.statement = fingerprint_of_failed(transcript());
   note.why = why;
   note.cause = cause;
   out.replays.push_back(std::move(note));

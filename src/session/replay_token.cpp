@@ -92,7 +92,7 @@ Next ReplayedSession::settle_loss(const std::string& cause, Next next, Output& o
   const bool live = phase_ == Phase::live;
   auto committed = std::make_unique<CommittedState>();
   if (session_.token_sent()) *committed = session_.presume_committed(recording_->held);
-  const retry::Transcript& told = live ? recording_->transcript : run_->again;
+  const retry::Transcript& told = live ? transcript() : run_->again;
   const retry::Decision if_aborted =
       judge(retry::Failure::transaction_lost, true, told, told.current().completed);
   if (live) {

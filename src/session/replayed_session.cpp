@@ -18,6 +18,8 @@ namespace {
 // A log that grew larger than this does not keep its memory.
 constexpr std::size_t kept_capacity = 16384;
 constexpr std::size_t max_spare = 256;
+// Most transactions are told less, and end without anybody having asked for the digests.
+constexpr std::size_t most_recent = 4096;
 
 // What a statement begins with that is probably a read; whether it is one is asked when it has
 // failed.
@@ -85,6 +87,7 @@ void ReplayedSession::end_recording() {
   }
   done.log.clear();
   done.held.clear();
+  done.recent.clear();
   done.unrepeatable = done.bound = done.ends = done.no_token = false;
   done.transcript.clear();
   done.sampled = false;
@@ -247,7 +250,7 @@ Next ReplayedSession::on_server(std::string_view& in, Output& out, TimePoint now
     if (const auto taken = take_error(out, mark, now)) return *taken;
   }
   if (out.queries != queries) end_effort(out, now);
-  if (session_.at_rest() && !session_.has_found_loss()) {
+  if (out.errors != errors && session_.at_rest() && !session_.has_found_loss()) {
     let_go(out, mark);
     end_recording();
     return next;
@@ -311,10 +314,28 @@ void ReplayedSession::end_effort(Output& out, TimePoint now) {
 // The client is being told what stands behind `mark`.
 void ReplayedSession::observe(const Output& out, std::size_t mark) {
   if (out.to_client.size() == mark) return;
-  out.to_client.for_each_from(mark, [&](std::string_view bytes) { observe_frames(bytes); });
+  std::string& recent = recording_->recent;
+  out.to_client.for_each_from(mark, [&](std::string_view bytes) {
+    if (recent.size() + bytes.size() <= most_recent) {
+      recent.append(bytes);
+    } else {
+      digest_recent();
+      digest(bytes);
+    }
+  });
 }
 
-void ReplayedSession::observe_frames(std::string_view bytes) {
+const retry::Transcript& ReplayedSession::transcript() const {
+  if (!recording_->recent.empty()) digest_recent();
+  return recording_->transcript;
+}
+
+void ReplayedSession::digest_recent() const {
+  digest(recording_->recent);
+  recording_->recent.clear();
+}
+
+void ReplayedSession::digest(std::string_view bytes) const {
   retry::Transcript& transcript = recording_->transcript;
   while (!bytes.empty()) {
     if (transcript.large_left() > 0) {
@@ -347,13 +368,11 @@ bool ReplayedSession::holds_back(Output& out, std::size_t mark, TimePoint now) {
   const bool token = session_.token_sent() || session_.token_refused();
   if (recording.held.empty()) {
     if (session_.has_found_loss() && !token) return false;
-    const bool untold =
-        recording.transcript.units().empty() && recording.transcript.current().messages == 0;
     if (token) {
       // Until it is known whether all of it comes: the rest can be found out.
-    } else if (!untold || out.to_client.size() == mark || !session_.attached() ||
-               session_.in_transaction() || session_.may_have_committed() ||
-               replay_->options.hold_bytes == 0 || !reads(recording.log)) {
+    } else if (out.to_client.size() == mark || !session_.attached() || session_.in_transaction() ||
+               session_.may_have_committed() || replay_->options.hold_bytes == 0 ||
+               !transcript().untold() || !reads(recording.log)) {
       return false;
     } else {
       deadline_ = deadline_after(now, replay_->options.hold_time);
@@ -396,8 +415,7 @@ bool ReplayedSession::reads(std::string_view log) const {
                      [&](std::string_view word) { return first.is(word); });
 }
 
-// --- Rarely
-// ---------------------------------------------------------------------------------------
+// --- Rarely --------------------------------------------------------------------------------------
 
 Next ReplayedSession::on_timer(Output& out, TimePoint now) {
   if (now < deadline_) return Next::need_input;

@@ -52,10 +52,10 @@ class Transcript {
   const std::vector<UnitDigest>& units() const { return units_; }
   // The one under way: what of it was told so far.
   const UnitDigest& current() const { return current_; }
+  // Nothing was told at all.
+  bool untold() const { return units_.empty() && between_units(); }
   // Nothing of the unit under way was told yet.
   bool between_units() const { return current_.messages == 0 && large_left_ == 0; }
-  // About so many bytes of memory.
-  std::size_t memory() const { return units_.capacity() * sizeof(UnitDigest); }
 
   void clear();
 

@@ -54,7 +54,8 @@ namespace dwspool::session {
 struct Recording {
   SessionMark mark;
   std::string log;               // what the client has sent
-  retry::Transcript transcript;  // what it was told
+  retry::Transcript transcript;  // what it was told, but for
+  std::string recent;            // the last of it, as it went out
   std::string held;              // an answer that it was not told yet
   bool unrepeatable = false;     // an error that it was told would not come again
   bool ends = false;             // the last of the log, or what comes next, is a COMMIT on its own
@@ -239,7 +240,10 @@ class ReplayedSession {
   void end_effort(Output& out, TimePoint now);
   Next feed(std::string_view& in, std::string_view log, Output& out, TimePoint now);
   void observe(const Output& out, std::size_t mark);
-  void observe_frames(std::string_view bytes);
+  // What the client was told since the mark, all of it.
+  const retry::Transcript& transcript() const;
+  void digest_recent() const;
+  void digest(std::string_view bytes) const;
   bool copies_by_execute() const;
   Next take_found_loss(Next next, Output& out, TimePoint now);
   bool holds_back(Output& out, std::size_t mark, TimePoint now);
