@@ -25,7 +25,6 @@
 namespace dwspool::app {
 namespace {
 
-constexpr int first_descriptor = 3;
 constexpr Duration look_interval = std::chrono::milliseconds{20};
 // To read the configuration and to listen.
 constexpr Duration patience = std::chrono::seconds{30};

@@ -10,7 +10,6 @@
 namespace dwspool::app {
 namespace {
 
-constexpr int first_descriptor = 3;
 constexpr int most_descriptors = 1024;
 
 // The variable as a number that makes sense, else 0. It is gone then.

@@ -13,6 +13,8 @@ namespace dwspool::app {
 // it takes over from; they begin at descriptor 3, and behind them is one end of a net::FdChannel,
 // by which it says that it serves, and gets the clients.
 inline constexpr const char* handover_variable = "DWSPOOL_HANDOVER";
+// Of those that are inherited (sd_listen_fds(3) begins there, too).
+inline constexpr int first_descriptor = 3;
 
 struct Inherited {
   std::vector<UniqueFd> listeners;

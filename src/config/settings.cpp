@@ -12,16 +12,16 @@
 namespace dwspool::config {
 namespace {
 
-enum class Kind : std::uint8_t { word, seconds };
+enum class Written : std::uint8_t { word, seconds };
 struct Key {
   std::string_view name;     // PgBouncer's, or our own
   std::string_view alias;    // our own, if that is another one
   std::string_view section;  // where it stands in the file
   std::string_view key;
-  Kind kind = Kind::word;
+  Written written = Written::word;
 };
 constexpr auto changeable_keys = std::to_array<Key>({
-    {"client_login_timeout", "", "", "client_login_timeout", Kind::seconds},
+    {"client_login_timeout", "", "", "client_login_timeout", Written::seconds},
     {"default_pool_size", "pool_size", "defaults", "pool_size"},
     {"defer_begin", "", "defaults", "defer_begin"},
     {"log_connections", "log.connections", "log", "connections"},
@@ -30,14 +30,14 @@ constexpr auto changeable_keys = std::to_array<Key>({
     {"max_prepared_statements", "", "defaults", "max_prepared_statements"},
     {"min_pool_size", "", "defaults", "min_pool_size"},
     {"pool_mode", "", "defaults", "pool_mode"},
-    {"query_wait_notify", "queue_notice", "defaults", "queue_notice", Kind::seconds},
-    {"query_wait_timeout", "queue_timeout", "defaults", "queue_timeout", Kind::seconds},
+    {"query_wait_notify", "queue_notice", "defaults", "queue_notice", Written::seconds},
+    {"query_wait_timeout", "queue_timeout", "defaults", "queue_timeout", Written::seconds},
     {"reserve_pool_size", "reserve_pool", "defaults", "reserve_pool"},
-    {"reserve_pool_timeout", "", "defaults", "reserve_pool_timeout", Kind::seconds},
-    {"server_idle_timeout", "", "defaults", "server_idle_timeout", Kind::seconds},
-    {"server_lifetime", "", "defaults", "server_lifetime", Kind::seconds},
-    {"shutdown_timeout", "", "", "shutdown_timeout", Kind::seconds},
-    {"slow_statement", "log.slow_statement", "log", "slow_statement", Kind::seconds},
+    {"reserve_pool_timeout", "", "defaults", "reserve_pool_timeout", Written::seconds},
+    {"server_idle_timeout", "", "defaults", "server_idle_timeout", Written::seconds},
+    {"server_lifetime", "", "defaults", "server_lifetime", Written::seconds},
+    {"shutdown_timeout", "", "", "shutdown_timeout", Written::seconds},
+    {"slow_statement", "log.slow_statement", "log", "slow_statement", Written::seconds},
 });
 
 std::string seconds(Duration duration) {
@@ -155,7 +155,7 @@ Status change_setting(Config& config, std::string_view key, std::string_view val
   }
   if (!is_plain(value)) return Error{"bad value '" + printable(value) + "'"};
   std::string text(value);
-  if (known->kind == Kind::seconds && is_number(value)) text += 's';
+  if (known->written == Written::seconds && is_number(value)) text += 's';
   const std::string line = std::string(known->key) + ": " + text;
   const DocumentResult document = parse_document(
       known->section.empty() ? line : std::string(known->section) + ": {" + line + "}");

@@ -139,16 +139,9 @@ std::string upper(std::string_view text) {
   return result;
 }
 
-wire::ErrorReport error(std::string_view sqlstate, std::string message) {
-  wire::ErrorReport report;
-  report.sqlstate = sqlstate;
-  report.message = std::move(message);
-  return report;
-}
-
 wire::ErrorReport unknown(std::string_view text) {
-  return error(wire::sqlstate::syntax_error,
-               "invalid command '" + printable(text) + "', use SHOW HELP;");
+  return wire::error_report(wire::sqlstate::syntax_error,
+                            "invalid command '" + printable(text) + "', use SHOW HELP;");
 }
 
 // SET key = value, SET key TO 'value'; lists are for the client's own settings.
@@ -255,9 +248,10 @@ std::variant<Command, wire::ErrorReport> parse(std::string_view text) {
     if (found == verb_words.end()) return unknown(rest);
     const std::size_t arguments = words->size() - 1;
     if (arguments == 0 && found->argument == Argument::required) {
-      return error(wire::sqlstate::syntax_error, found->verb == Verb::kill_client
-                                                     ? "a client's id is required, see SHOW CLIENTS"
-                                                     : "a database is required");
+      return wire::error_report(wire::sqlstate::syntax_error,
+                                found->verb == Verb::kill_client
+                                    ? "a client's id is required, see SHOW CLIENTS"
+                                    : "a database is required");
     }
     if (arguments > 1 || (arguments == 1 && found->argument == Argument::none)) {
       return unknown(rest);

@@ -21,15 +21,8 @@ constexpr std::size_t max_message = 65536;
 // Statements and portals that one administrator may keep.
 constexpr std::size_t max_kept = 1000;
 
-wire::ErrorReport error(std::string_view sqlstate, std::string message) {
-  wire::ErrorReport report;
-  report.sqlstate = sqlstate;
-  report.message = std::move(message);
-  return report;
-}
-
 wire::ErrorReport malformed() {
-  return error(wire::sqlstate::protocol_violation, "malformed message");
+  return wire::error_report(wire::sqlstate::protocol_violation, "malformed message");
 }
 
 // Commands take no parameters.
@@ -93,8 +86,8 @@ Session::Need Session::on_bytes(std::string_view& in, std::string& out) {
     const wire::FrameView view = wire::peek_frame(in);
     if (view.status == wire::FrameStatus::incomplete) return Need::input;
     if (view.status == wire::FrameStatus::bad || view.total > max_message) {
-      wire::ErrorReport report =
-          error(wire::sqlstate::protocol_violation, "a message to the console is too long");
+      wire::ErrorReport report = wire::error_report(wire::sqlstate::protocol_violation,
+                                                    "a message to the console is too long");
       report.severity = wire::Severity::fatal;
       wire::append_report(out, report);
       in = {};
@@ -148,8 +141,9 @@ Session::Need Session::on_frame(const wire::Frame& frame, std::string& out) {
     case wire::frontend::terminate:
       return Need::close;
     default: {
-      wire::ErrorReport report = error(wire::sqlstate::protocol_violation,
-                                       "the console does not understand this kind of message");
+      wire::ErrorReport report =
+          wire::error_report(wire::sqlstate::protocol_violation,
+                             "the console does not understand this kind of message");
       report.severity = wire::Severity::fatal;
       wire::append_report(out, report);
       return Need::close;
@@ -191,15 +185,15 @@ void Session::on_bind(const wire::Frame& frame, std::string& out) {
   if (!message) return fail(malformed(), out);
   const auto statement = statements_.find(message->statement);
   if (statement == statements_.end()) {
-    return fail(
-        error(wire::sqlstate::invalid_sql_statement_name,
-              "prepared statement \"" + printable(message->statement) + "\" does not exist"),
-        out);
+    return fail(wire::error_report(
+                    wire::sqlstate::invalid_sql_statement_name,
+                    "prepared statement \"" + printable(message->statement) + "\" does not exist"),
+                out);
   }
   if (message->parameters > 0) {
-    return fail(
-        error(wire::sqlstate::protocol_violation, "commands of the console take no parameters"),
-        out);
+    return fail(wire::error_report(wire::sqlstate::protocol_violation,
+                                   "commands of the console take no parameters"),
+                out);
   }
   if (portals_.size() >= max_kept) portals_.clear();
   portals_[std::string(message->portal)] = {std::get<Command>(understand(statement->second.text)),
@@ -216,8 +210,9 @@ void Session::on_describe(const wire::Frame& frame, std::string& out) {
   if (message->kind == 'S') {
     const auto statement = statements_.find(message->name);
     if (statement == statements_.end()) {
-      return fail(error(wire::sqlstate::invalid_sql_statement_name,
-                        "prepared statement \"" + printable(message->name) + "\" does not exist"),
+      return fail(wire::error_report(
+                      wire::sqlstate::invalid_sql_statement_name,
+                      "prepared statement \"" + printable(message->name) + "\" does not exist"),
                   out);
     }
     command = std::get<Command>(understand(statement->second.text));
@@ -225,8 +220,8 @@ void Session::on_describe(const wire::Frame& frame, std::string& out) {
   } else {
     const auto portal = portals_.find(message->name);
     if (portal == portals_.end()) {
-      return fail(error(wire::sqlstate::invalid_cursor_name,
-                        "portal \"" + printable(message->name) + "\" does not exist"),
+      return fail(wire::error_report(wire::sqlstate::invalid_cursor_name,
+                                     "portal \"" + printable(message->name) + "\" does not exist"),
                   out);
     }
     command = portal->second.command;
@@ -252,8 +247,8 @@ Session::Need Session::on_execute(const wire::Frame& frame, std::string& out) {
   }
   const auto portal = portals_.find(name);
   if (portal == portals_.end()) {
-    fail(error(wire::sqlstate::invalid_cursor_name,
-               "portal \"" + printable(name) + "\" does not exist"),
+    fail(wire::error_report(wire::sqlstate::invalid_cursor_name,
+                            "portal \"" + printable(name) + "\" does not exist"),
          out);
     return Need::input;
   }
@@ -277,7 +272,8 @@ Session::Need Session::begin(Command command, bool simple, Formats formats, std:
   simple_ = simple;
   formats_ = std::move(formats);
   if (command_.needs_admin() && !is_admin_) {
-    wire::ErrorReport report = error(wire::sqlstate::insufficient_privilege, "admin access needed");
+    wire::ErrorReport report =
+        wire::error_report(wire::sqlstate::insufficient_privilege, "admin access needed");
     report.hint = "Only users of `admin_users` may do this; those of `stats_users` may SHOW.";
     fail(report, out);
     return Need::input;
@@ -296,7 +292,7 @@ bool Session::answer_here(std::string& out) {
       return true;
     case Verb::ignored:
       if (command_.tag == "SET") {
-        wire::ErrorReport notice = error("00000", "SET ignored");
+        wire::ErrorReport notice = wire::error_report("00000", "SET ignored");
         notice.severity = wire::Severity::notice;
         wire::append_report(out, notice);
       }
@@ -310,7 +306,7 @@ bool Session::answer_here(std::string& out) {
     }
     case Verb::show:
       if (command_.what == Show::help) {
-        wire::ErrorReport notice = error("00000", "Console usage");
+        wire::ErrorReport notice = wire::error_report("00000", "Console usage");
         notice.severity = wire::Severity::notice;
         notice.detail = help();
         wire::append_report(out, notice);
@@ -318,8 +314,8 @@ bool Session::answer_here(std::string& out) {
         return true;
       }
       if (command_.what == Show::fds) {
-        fail(error(wire::sqlstate::feature_not_supported,
-                   "SHOW FDS would show secrets, and is not there"),
+        fail(wire::error_report(wire::sqlstate::feature_not_supported,
+                                "SHOW FDS would show secrets, and is not there"),
              out);
         return true;
       }

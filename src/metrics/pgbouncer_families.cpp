@@ -89,7 +89,7 @@ void add_totals(Exposition& out, const Groups<PoolBlock>& databases) {
   }
 }
 
-void add_pools(Exposition& out, const Groups<PoolBlock>& pools, TimePoint now) {
+void add_pool_states(Exposition& out, const Groups<PoolBlock>& pools, TimePoint now) {
   out.sums(pools, states, MetricType::Gauge);
   // PgBouncer counts those without a server as active, too, as long as they do not wait.
   MetricFamily& active = out.family("pgbouncer_pools_client_active_connections",
@@ -184,7 +184,7 @@ void add_pgbouncer_families(Exposition& out, const Groups<WorkerBlock>& workers,
                             TimePoint now) {
   const Groups<PoolBlock> databases = by_database(pools);
   add_totals(out, databases);
-  add_pools(out, pools, now);
+  add_pool_states(out, pools, now);
   add_lists(out, pools, facts, sum(workers.begin()->second, &WorkerBlock::clients));
   add_databases(out, databases, facts);
 }

@@ -111,8 +111,9 @@ void Listener::listen_tcp(const ListenOptions& options) {
   const std::string port = std::to_string(options.port);
   if (const int status =
           ::getaddrinfo(all ? nullptr : options.host.c_str(), port.c_str(), &hints, &found);
-      status != 0) {
-    throw std::runtime_error("cannot listen on " + where + ": " + ::gai_strerror(status));
+      status != 0 || found == nullptr) {
+    throw std::runtime_error("cannot listen on " + where + ": " +
+                             ::gai_strerror(status != 0 ? status : EAI_NONAME));
   }
   const std::unique_ptr<addrinfo, decltype(&::freeaddrinfo)> guard(found, &::freeaddrinfo);
   const addrinfo* chosen = found;

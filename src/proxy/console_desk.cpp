@@ -92,10 +92,7 @@ void ConsoleDesk::answer(ClientId client, console::Answer answer) {
 }
 
 void ConsoleDesk::fail(ClientId client, std::string_view sqlstate, std::string message) {
-  wire::ErrorReport report;
-  report.sqlstate = sqlstate;
-  report.message = std::move(message);
-  answer(client, std::move(report));
+  answer(client, wire::error_report(sqlstate, std::move(message)));
 }
 
 void ConsoleDesk::show(ClientId client, console::Show what) {

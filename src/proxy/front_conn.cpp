@@ -353,7 +353,7 @@ void FrontConn::tally() {
     tally_replays();
   }
   if (out.pins != 0 && pool_ != nullptr) {
-    static constexpr auto first_reason = static_cast<std::uint32_t>(sql::Effect::changes_setting);
+    static constexpr auto first_reason = bit(sql::Effect::changes_setting);
     for (std::size_t i = 0; i < metrics::pin_reasons; ++i) {
       if ((out.pins & (first_reason << i)) == 0) continue;
       worker_.metrics().pins[i].add();

@@ -134,7 +134,7 @@ console::ConnectionFacts FrontConn::facts() const {
       facts.application_name = printable(*name);
     }
   }
-  static constexpr auto first_reason = static_cast<std::uint32_t>(sql::Effect::changes_setting);
+  static constexpr auto first_reason = bit(sql::Effect::changes_setting);
   for (std::size_t i = 0; i < metrics::pin_reasons; ++i) {
     if ((session_->pins() & (first_reason << i)) == 0) continue;
     facts.pins.push_back(metrics::pin_reason_name(i));

@@ -12,7 +12,7 @@ namespace dwspool::proxy {
 namespace {
 
 void add_pins(const FrontConn& client, std::vector<console::PinFacts>& pins) {
-  static constexpr auto first_reason = static_cast<std::uint32_t>(sql::Effect::changes_setting);
+  static constexpr auto first_reason = bit(sql::Effect::changes_setting);
   if (client.pool() == nullptr) return;
   const std::string database = printable(client.pool()->database);
   const std::string user = printable(client.pool()->route.user);

@@ -94,7 +94,7 @@ constexpr std::array<std::string_view, 16> on_session = {
 };
 
 template <class Range>
-bool contains(const Range& range, std::string_view name) {
+bool lists(const Range& range, std::string_view name) {
   return std::find(range.begin(), range.end(), name) != range.end();
 }
 
@@ -110,7 +110,7 @@ const Builtin* find_builtin(const FunctionName& function) {
 
 bool is_harmless(const FunctionName& function) {
   if (find_builtin(function) != nullptr) return true;
-  return function.schema.empty() && contains(volatile_only_in_result, function.name);
+  return function.schema.empty() && lists(volatile_only_in_result, function.name);
 }
 
 bool returns_rows(const FunctionName& function) {
@@ -125,14 +125,14 @@ bool is_aggregate(const FunctionName& function) {
 
 bool acts_outside(const FunctionName& function) {
   const std::string_view name = function.name;
-  return contains(outside, name) || contains(outside_besides, name) ||
-         contains(outside_schemas, function.schema) ||
+  return lists(outside, name) || lists(outside_besides, name) ||
+         lists(outside_schemas, function.schema) ||
          std::any_of(outside_prefixes.begin(), outside_prefixes.end(),
                      [&](std::string_view prefix) { return name.starts_with(prefix); });
 }
 
 bool acts_on_session(const FunctionName& function) {
-  return contains(on_session, function.name);
+  return lists(on_session, function.name);
 }
 
 }  // namespace dwspool::retry

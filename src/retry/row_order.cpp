@@ -8,12 +8,12 @@ namespace dwspool::retry {
 namespace {
 
 // What the target list of a query calls, without what stands in subqueries.
-struct Calls {
+struct CallsSeen {
   bool only_known = true;  // all of them functions of PostgreSQL itself that return one value
   bool aggregate = false;
 };
 
-void note_call(Json call, Calls& calls) {
+void note_call(Json call, CallsSeen& calls) {
   const Json names = call.member("funcname");
   FunctionName name;
   for (const Json each : names) {
@@ -25,8 +25,8 @@ void note_call(Json call, Calls& calls) {
   if (is_aggregate(name) && !call.member("over")) calls.aggregate = true;
 }
 
-Calls calls_in(Json expressions) {
-  Calls calls;
+CallsSeen calls_in(Json expressions) {
+  CallsSeen calls;
   std::vector<Json> rest = {expressions};
   while (!rest.empty()) {
     const Json value = rest.back();
@@ -50,7 +50,7 @@ bool select_is_ordered(Json select) {
   if (select.member("sortClause").first() || has_limit_of_one(select)) return true;
   if (select.member("op").text() != "SETOP_NONE") return false;
   if (const Json values = select.member("valuesLists")) return values.size() == 1;
-  const Calls calls = calls_in(select.member("targetList"));
+  const CallsSeen calls = calls_in(select.member("targetList"));
   if (!calls.only_known) return false;
   if (!select.member("fromClause").first()) return true;
   return calls.aggregate && !select.member("groupClause").first();

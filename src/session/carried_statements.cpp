@@ -13,8 +13,6 @@
 namespace dwspool::session {
 namespace {
 
-constexpr auto prepares = static_cast<std::uint32_t>(sql::Effect::prepares);
-
 // A table that somebody has locked shall not keep the session from something else. DWS does not
 // have the setting.
 constexpr std::string_view impatiently = "SET LOCAL lock_timeout TO '1s';";
@@ -49,7 +47,7 @@ void Session::follow_sql(sql::Statement& statement, std::string_view text, Outpu
     } else if (!carries(name)) {
       await_sql(SqlChange::Kind::execute, name);
     }
-    statement.effects.remove(prepares);
+    statement.effects.remove(bit(sql::Effect::prepares));
     return;
   }
   // One of several statements: which are there afterwards, only the server knows.
@@ -126,7 +124,7 @@ void Session::make_sql_change(Output& out) {
   sql_changes_.erase(sql_changes_.begin());
   if (change.kind == Kind::execute ||
       (change.kind == Kind::prepare && !has_room_for(sql_statements(), change.statement))) {
-    pin(prepares, out);
+    pin(bit(sql::Effect::prepares), out);
     return;
   }
   const bool together = backend_->sql_statements == sql_statements();
@@ -141,7 +139,7 @@ void Session::bind_sql_statements() {
   const auto& entries = sql_statements()->entries();
   const bool alike = std::all_of(entries.begin(), entries.end(),
                                  [](const SqlStatement& each) { return reads_alike(each.text); });
-  if (!alike) pins_ |= prepares;
+  if (!alike) pins_ |= bit(sql::Effect::prepares);
 }
 
 void Session::forget_sql_statements() {

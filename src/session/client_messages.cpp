@@ -19,10 +19,6 @@ constexpr std::size_t bind_names_limit = 16384;
 // Above this, a message goes on in pieces; below, it is passed on as a whole.
 constexpr std::size_t stream_copy_above = 16384;
 
-constexpr std::uint32_t bits(sql::Effect effect) {
-  return static_cast<std::uint32_t>(effect);
-}
-
 constexpr bool is_known(char type) {
   switch (type) {
     case fe::bind:
@@ -303,7 +299,7 @@ void Session::note_statement(const sql::Statement& statement, Output& out) {
   if (pins_ != 0) {
     const auto take_back = [&](sql::Effect by, sql::Effect what) {
       if (!effects.has(by) || effects.has(what)) return;
-      unpins_ |= bits(what);
+      unpins_ |= bit(what);
       unpin_request_ = next_request();
     };
     if (effects.has(sql::Effect::may_free)) pins_question_.wanted = true;
@@ -476,7 +472,7 @@ Next Session::on_client_partial(const wire::FrameView& view, std::string_view& i
       push(view.type == fe::query ? ReplyKind::query : ReplyKind::parse);
       drop_unnamed();
       if (view.type == fe::parse) {
-        pin(bits(sql::Effect::prepares), out);
+        pin(bit(sql::Effect::prepares), out);
         unnamed_effects_ = unseen.effects;
         may_commit_by_name_ = true;
       }

@@ -7,7 +7,6 @@
 namespace dwspool::session {
 namespace {
 namespace fe = wire::frontend;
-constexpr auto prepares = static_cast<std::uint32_t>(sql::Effect::prepares);
 // A name that no statement and no portal has.
 constexpr std::string_view nobody = "dwspool nobody";
 }  // namespace
@@ -120,7 +119,8 @@ bool Session::is_sql_level(const SpecialPtr& special) const {
   if (context_->config.mode == PoolMode::session) return true;
   if (statements_ && statements_->find(special->name) != nullptr) return false;
   return !backend_->statements.holds_name(special->name) &&
-         (context_->config.mode != PoolMode::automatic || (pins_ & prepares) != 0);
+         (context_->config.mode != PoolMode::automatic ||
+          (pins_ & bit(sql::Effect::prepares)) != 0);
 }
 
 // Known for sure, so that a Parse of anything but the transaction's end will be refused: false when

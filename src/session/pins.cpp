@@ -13,10 +13,6 @@
 namespace dwspool::session {
 namespace {
 
-constexpr std::uint32_t bit(sql::Effect effect) {
-  return static_cast<std::uint32_t>(effect);
-}
-
 // The columns of the answer, in their order. On DWS the catalog shows the first three.
 constexpr std::array<sql::Effect, 5> columns = {
     sql::Effect::advisory_lock, sql::Effect::held_cursor, sql::Effect::prepares,
@@ -95,7 +91,7 @@ void Session::settle_pins() {
 // The settings cannot be followed any more: only this backend has them.
 void Session::bind_settings() {
   if (context_->config.mode != PoolMode::automatic) return;
-  pins_ |= static_cast<std::uint32_t>(sql::Effect::changes_setting);
+  pins_ |= bit(sql::Effect::changes_setting);
 }
 
 void Session::carry_changes(const std::vector<SettingChange>& changes) {
@@ -108,7 +104,7 @@ void Session::carry_changes(const std::vector<SettingChange>& changes) {
   if (carried.unclear) {
     bind_settings();
   } else if (carried.all_known) {
-    pins_ &= ~static_cast<std::uint32_t>(sql::Effect::changes_setting);
+    pins_ &= ~bit(sql::Effect::changes_setting);
   }
   wanted_ = context_->settings.intern(std::move(carried.wanted));
   backend_->applied = context_->settings.intern(std::move(carried.applied));

@@ -32,7 +32,7 @@ sql::Effects effects_of(const sql::Statement& statement, const SpecialPtr& speci
   if (!special && !statement.changes.empty()) effects.add(sql::Effect::changes_setting);
   if (special && (special->kind == sql::StatementKind::prepare ||
                   special->kind == sql::StatementKind::execute)) {
-    effects.remove(static_cast<std::uint32_t>(sql::Effect::prepares));
+    effects.remove(bit(sql::Effect::prepares));
   }
   return effects;
 }

@@ -273,8 +273,7 @@ Backend* Session::part() {
 }
 
 void Session::note_temporary_objects(Backend& left) const {
-  constexpr auto may_hold = static_cast<std::uint32_t>(sql::Effect::temporary_object) |
-                            static_cast<std::uint32_t>(sql::Effect::unclear);
+  constexpr auto may_hold = bit(sql::Effect::temporary_object) | bit(sql::Effect::unclear);
   if ((pins_ & may_hold) != 0) left.holds_temporary_objects = true;
 }
 

@@ -15,11 +15,6 @@ void mix(std::size_t& seed, std::string_view text) {
   seed ^= std::hash<std::string_view>{}(text) + 0x9e3779b97f4a7c15ULL + (seed << 6U) + (seed >> 2U);
 }
 
-bool is_ascii(std::string_view text) {
-  return std::all_of(text.begin(), text.end(),
-                     [](char c) { return static_cast<unsigned char>(c) < 0x80; });
-}
-
 void append_statement(std::string& batch, const std::string& statement) {
   if (!batch.empty()) batch += ';';
   batch += statement;

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "dwspool/base/text.h"
+
 #include "dwspool/sql/quote.h"
 
 namespace dwspool::session {
@@ -10,13 +12,6 @@ namespace {
 
 // The server cuts longer names off.
 constexpr std::size_t longest_name = 63;
-constexpr auto prepares = static_cast<std::uint32_t>(sql::Effect::prepares);
-
-bool is_ascii(std::string_view text) {
-  return std::all_of(text.begin(), text.end(),
-                     [](char c) { return static_cast<unsigned char>(c) < 0x80; });
-}
-
 bool comes_before(const SqlStatement& statement, std::string_view name) {
   return statement.name < name;
 }
@@ -68,7 +63,7 @@ bool has_room_for(const SqlStatementsPtr& set, const SqlStatement& more) {
 bool can_be_carried(const sql::Statement& statement) {
   return (statement.is_only(sql::StatementKind::prepare) ||
           statement.is_only(sql::StatementKind::execute)) &&
-         (statement.effects.bits() & sql::binding_effects) == prepares &&
+         (statement.effects.bits() & sql::binding_effects) == bit(sql::Effect::prepares) &&
          !statement.effects.has(sql::Effect::ends_transaction) && !statement.name.empty() &&
          statement.name.find('&') == std::string_view::npos &&
          statement.name.size() <= longest_name && is_ascii(statement.name);

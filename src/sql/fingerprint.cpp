@@ -19,11 +19,7 @@ class Hash {
   std::uint64_t value_ = 0xCBF29CE484222325ULL;
 };
 
-constexpr char to_lower(char c) {
-  return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
-}
-
-constexpr bool is_value(TokenKind kind) {
+constexpr bool stands_for_value(TokenKind kind) {
   return kind == TokenKind::string || kind == TokenKind::dollar_string ||
          kind == TokenKind::number || kind == TokenKind::parameter || kind == TokenKind::unclosed;
 }
@@ -36,7 +32,7 @@ std::uint64_t fingerprint(std::string_view text) {
   bool value_before = false;  // "1"
   bool list_goes_on = false;  // "1,"
   for (Token token = lexer.next(); token.kind != TokenKind::end; token = lexer.next()) {
-    if (is_value(token.kind)) {
+    if (stands_for_value(token.kind)) {
       if (!list_goes_on) hash.add('?');
       value_before = true;
       list_goes_on = false;

@@ -78,7 +78,7 @@ StatementKind Recognizer::read_select(int depth) {
   if (!changes || result_.changes.size() + changes->size() > max_changes) {
     return StatementKind::other;
   }
-  result_.effects.remove(static_cast<std::uint32_t>(Effect::changes_setting));
+  result_.effects.remove(bit(Effect::changes_setting));
   result_.changes.insert(result_.changes.end(), changes->begin(), changes->end());
   return StatementKind::other;
 }

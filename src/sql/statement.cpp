@@ -141,12 +141,8 @@ void Recognizer::note_body(const Token& token, int depth) {
   Effects inner = body.effects;
   if (!body.changes.empty()) inner.add(Effect::changes_setting);
   // Prose in quotes need not lex as SQL, and a DECLARE section is full of "name := value".
-  inner.remove(static_cast<std::uint32_t>(Effect::unclear) |
-               static_cast<std::uint32_t>(Effect::discards_all) |
-               static_cast<std::uint32_t>(Effect::unlistens_all) |
-               static_cast<std::uint32_t>(Effect::deallocates_all) |
-               static_cast<std::uint32_t>(Effect::closes_all) |
-               static_cast<std::uint32_t>(Effect::unlocks_all));
+  inner.remove(bit(Effect::unclear) | bit(Effect::discards_all) | bit(Effect::unlistens_all) |
+               bit(Effect::deallocates_all) | bit(Effect::closes_all) | bit(Effect::unlocks_all));
   result_.effects.merge(inner);
 }
 

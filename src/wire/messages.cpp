@@ -1,5 +1,7 @@
 #include "dwspool/wire/messages.h"
 
+#include <utility>
+
 #include "dwspool/wire/cursor.h"
 #include "dwspool/wire/writer.h"
 
@@ -65,6 +67,13 @@ ErrorFields read_error(std::string_view body) {
   }
   if (fields.severity.empty()) fields.severity = localised_severity;
   return fields;
+}
+
+ErrorReport error_report(std::string_view sqlstate, std::string message) {
+  ErrorReport report;
+  report.sqlstate = sqlstate;
+  report.message = std::move(message);
+  return report;
 }
 
 void append_report(std::string& out, const ErrorReport& report) {

@@ -166,10 +166,7 @@ SessionScript& SessionScript::lose_backend(std::string_view cause) {
 }
 
 SessionScript& SessionScript::acquire_fails(std::string_view sqlstate) {
-  wire::ErrorReport report;
-  report.sqlstate = sqlstate;
-  report.message = "none to be had";
-  next_ = session_->on_acquire_failed(report, out_, now_);
+  next_ = session_->on_acquire_failed(wire::error_report(sqlstate, "none to be had"), out_, now_);
   take();
   return next_ == session::Next::need_input ? go_on() : *this;
 }

@@ -78,12 +78,14 @@ enum class Effect : std::uint32_t {
   may_free = 1U << 22U,
 };
 
+constexpr std::uint32_t bit(Effect effect) {
+  return static_cast<std::uint32_t>(effect);
+}
+
 class Effects {
  public:
-  constexpr void add(Effect effect) { bits_ |= static_cast<std::uint32_t>(effect); }
-  constexpr bool has(Effect effect) const {
-    return (bits_ & static_cast<std::uint32_t>(effect)) != 0;
-  }
+  constexpr void add(Effect effect) { bits_ |= bit(effect); }
+  constexpr bool has(Effect effect) const { return (bits_ & bit(effect)) != 0; }
   constexpr bool any() const { return bits_ != 0; }
   constexpr std::uint32_t bits() const { return bits_; }
   constexpr void merge(Effects other) { bits_ |= other.bits_; }
@@ -95,15 +97,10 @@ class Effects {
 
 // Effects that bind a session to its backend for longer than a transaction.
 inline constexpr std::uint32_t binding_effects =
-    static_cast<std::uint32_t>(Effect::changes_setting) |
-    static_cast<std::uint32_t>(Effect::changes_identity) |
-    static_cast<std::uint32_t>(Effect::temporary_object) |
-    static_cast<std::uint32_t>(Effect::advisory_lock) |
-    static_cast<std::uint32_t>(Effect::held_cursor) | static_cast<std::uint32_t>(Effect::listens) |
-    static_cast<std::uint32_t>(Effect::loads_module) |
-    static_cast<std::uint32_t>(Effect::prepares) |
-    static_cast<std::uint32_t>(Effect::sequence_state) |
-    static_cast<std::uint32_t>(Effect::unclear) | static_cast<std::uint32_t>(Effect::configured);
+    bit(Effect::changes_setting) | bit(Effect::changes_identity) | bit(Effect::temporary_object) |
+    bit(Effect::advisory_lock) | bit(Effect::held_cursor) | bit(Effect::listens) |
+    bit(Effect::loads_module) | bit(Effect::prepares) | bit(Effect::sequence_state) |
+    bit(Effect::unclear) | bit(Effect::configured);
 
 struct Statement {
   StatementKind kind = StatementKind::empty;

@@ -41,6 +41,8 @@ struct ErrorReport {
   std::string routine;  // by which drivers recognize some errors of a server's
 };
 
+ErrorReport error_report(std::string_view sqlstate, std::string message);
+
 // ErrorResponse or NoticeResponse, by severity.
 void append_report(std::string& out, const ErrorReport& report);
 std::string encode(const ErrorReport& report);

@@ -113,7 +113,7 @@ TEST_CASE("metrics registry: every reason has a name of its own") {
 TEST_CASE("metrics registry: pin reasons are the binding effects, in their order") {
   using sql::Effect;
   const auto name_of = [](Effect effect) {
-    const auto first = static_cast<std::uint32_t>(Effect::changes_setting);
+    const auto first = bit(Effect::changes_setting);
     const auto bit = static_cast<std::uint32_t>(effect);
     return pin_reason_name(
         static_cast<std::size_t>(std::countr_zero(bit) - std::countr_zero(first)));

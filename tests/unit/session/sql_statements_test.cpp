@@ -11,8 +11,6 @@ namespace {
 
 const std::string prepare_p = "prepare p as select 1";
 const std::string again = "Q:SET LOCAL lock_timeout TO '1s';";
-constexpr auto prepares = static_cast<std::uint32_t>(sql::Effect::prepares);
-
 std::string names(const SqlStatementsPtr& set) {
   std::string text;
   if (set) {
@@ -249,13 +247,13 @@ TEST_CASE("what cannot be followed binds: several statements, bodies, more than 
     CAPTURE(text);
     Carrying script;
     script.client(query(text)).grant().server(complete("X") + ready('I'));
-    CHECK((script.session().pins() & prepares) != 0);
+    CHECK((script.session().pins() & bit(sql::Effect::prepares)) != 0);
   }
   Carrying script;
   script.prepare();
   script.client(query("deallocate p; select 1")).grant();
   script.server(complete("DEALLOCATE") + complete("SELECT 1") + ready('I'));
-  CHECK((script.session().pins() & prepares) != 0);
+  CHECK((script.session().pins() & bit(sql::Effect::prepares)) != 0);
 
   Carrying many;
   for (std::size_t i = 0; i < session::most_sql_statements; ++i) {
@@ -263,11 +261,11 @@ TEST_CASE("what cannot be followed binds: several statements, bodies, more than 
   }
   CHECK(many.session().pins() == 0);
   many.prepare("prepare one_more as select 1");
-  CHECK(many.session().pins() == prepares);
+  CHECK(many.session().pins() == bit(sql::Effect::prepares));
   Carrying large;
   large.prepare("prepare p as select '" + std::string(session::most_sql_statement_bytes, 'x') +
                 "'");
-  CHECK(large.session().pins() == prepares);
+  CHECK(large.session().pins() == bit(sql::Effect::prepares));
 }
 
 TEST_CASE("an EXECUTE of what nobody knows binds if it is there, and not if it fails") {
@@ -281,7 +279,7 @@ TEST_CASE("an EXECUTE of what nobody knows binds if it is there, and not if it f
     script.expect(Next::release);
     CHECK(script.session().pins() == 0);
     script.client(text).grant().server(parsed + complete("SELECT 1") + ready('I'));
-    CHECK(script.session().pins() == prepares);
+    CHECK(script.session().pins() == bit(sql::Effect::prepares));
   }
 }
 
@@ -292,7 +290,7 @@ TEST_CASE("a change of the encoding binds those who have prepared more than ASCI
     script.prepare(text);
     script.client(query("set client_encoding to latin1")).grant();
     script.server(complete("SET") + parameter("client_encoding", "LATIN1") + ready('I'));
-    CHECK(script.session().pins() == (text.ends_with("x'") ? 0 : prepares));
+    CHECK(script.session().pins() == (text.ends_with("x'") ? 0 : bit(sql::Effect::prepares)));
   }
 }
 
