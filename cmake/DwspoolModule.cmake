@@ -8,6 +8,10 @@ function(dwspool_compile_options target)
   if(DWSPOOL_WERROR)
     target_compile_options(${target} PRIVATE -Werror)
   endif()
+  if(CMAKE_UNITY_BUILD)
+    # Files that have nothing to do with each other are one to the compiler.
+    target_compile_options(${target} PRIVATE -Wno-shadow)
+  endif()
   if(DWSPOOL_SANITIZE)
     target_compile_options(${target} PRIVATE
       -fsanitize=${DWSPOOL_SANITIZE} -fno-sanitize-recover=all -fno-omit-frame-pointer)
