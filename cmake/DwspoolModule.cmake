@@ -9,8 +9,9 @@ function(dwspool_compile_options target)
     target_compile_options(${target} PRIVATE -Werror)
   endif()
   if(CMAKE_UNITY_BUILD)
-    # Files that have nothing to do with each other are one to the compiler.
-    target_compile_options(${target} PRIVATE -Wno-shadow)
+    # Files that have nothing to do with each other are one to the compiler, and headers to it.
+    target_compile_options(${target} PRIVATE
+      -Wno-shadow $<$<CXX_COMPILER_ID:GNU>:-Wno-subobject-linkage>)
   endif()
   if(DWSPOOL_SANITIZE)
     target_compile_options(${target} PRIVATE

@@ -17,7 +17,9 @@ while [[ "${1:-}" == --* ]]; do
   shift 2
 done
 
-cmake --preset "$preset" -DDWSPOOL_FUZZ=ON >/dev/null
+# What is configured already stays as it is.
+grep -qs '^DWSPOOL_FUZZ:.*=ON' "build/$preset/CMakeCache.txt" ||
+  cmake --preset "$preset" -DDWSPOOL_FUZZ=ON >/dev/null
 cmake --build --preset "$preset" -j "$(nproc)" >/dev/null
 export folder=build/$preset seconds
 if [ $# -gt 0 ]; then
