@@ -12,6 +12,7 @@ namespace {
 
 // The server cuts longer names off.
 constexpr std::size_t longest_name = 63;
+
 bool comes_before(const SqlStatement& statement, std::string_view name) {
   return statement.name < name;
 }

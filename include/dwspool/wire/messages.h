@@ -41,6 +41,7 @@ struct ErrorReport {
   std::string routine;  // by which drivers recognize some errors of a server's
 };
 
+// An ERROR with no more than these two.
 ErrorReport error_report(std::string_view sqlstate, std::string message);
 
 // ErrorResponse or NoticeResponse, by severity.
