@@ -1,4 +1,8 @@
 // What a lost connection breaks is run again on another one, compared, and handed over.
+#include <cstddef>
+#include <string>
+#include <vector>
+
 #include "replay_script.h"
 
 namespace dwspool::testing {
@@ -208,6 +212,32 @@ TEST_CASE("replay: what the server reports anew is told once, at the end") {
   script.to_client("").server(row("1") + complete("SELECT 1") + ready('T'));
   script.to_client("S:in_hot_standby=off").server(row("2") + complete("SELECT 1") + ready('T'));
   script.to_client("D C:SELECT 1 Z:T");
+}
+
+// The last of what was told is digested late, and large answers at once.
+TEST_CASE("replay: a long answer is compared from its first row to its last") {
+  const std::vector<std::string> told = {std::string(3000, 'a'), std::string(5000, 'b'), "7"};
+  const auto answer = [](const std::vector<std::string>& rows) {
+    return begun() + row(rows[0]) + row(rows[1]) + row(rows[2]) + complete("SELECT 3") + ready('T');
+  };
+  for (std::size_t differs = 0; differs <= told.size(); ++differs) {
+    CAPTURE(differs);
+    ReplayScript script;
+    script.client(query("begin") + query("select a from t order by a")).grant_fresh();
+    script.server(begun() + row(told[0])).to_client("C:BEGIN Z:T D");
+    script.server(row(told[1])).to_client("D");
+    script.server(row(told[2]) + complete("SELECT 3") + ready('T')).to_client("D C:SELECT 3 Z:T");
+    script.client(query("update t set a = 2")).lose_backend().grant_fresh();
+    std::vector<std::string> again = told;
+    if (differs < told.size()) again[differs].back() = 'x';
+    script.server(answer(again));
+    if (differs < told.size()) {
+      script.to_client("E:40001 Z:E").expect(Next::release);
+    } else {
+      script.go_on().server(complete("UPDATE 1") + ready('T')).to_client("C:UPDATE 1 Z:T");
+      script.check_note(Failure::transaction_lost, ReplayResult::masked);
+    }
+  }
 }
 
 TEST_CASE("replay: prepared statements come along, and a given-up transaction keeps older names") {
