@@ -373,7 +373,7 @@ def test_pause_waits_for_transactions_and_holds_the_next(trusting, observer, wor
     assert not pause.done()
     busy.commit()
     assert pause.get() == "PAUSE"
-    assert observer.pids(role) == []
+    wait_until(lambda: observer.pids(role) == [], what="its backends are gone")
     assert not held.done()
     late = InBackground(lambda: ask(client(proxy, observer.role())))
     assert second("resume" + what) == "RESUME"
@@ -446,7 +446,7 @@ def test_kill_and_kill_client(trusting, observer):
     assert console("kill postgres") == "KILL"
     with pytest.raises(psycopg2.Error):
         ask(other)
-    assert observer.pids(role) == []
+    wait_until(lambda: observer.pids(role) == [], what="its backend is gone, too")
     assert console("resume postgres") == "RESUME"
     assert ask(client(proxy, role)) == 1
 
@@ -517,4 +517,4 @@ def test_shutdown(proxy, observer, how):
     for each in (busy, idle, console.connection):
         each.close()
     assert proxy.process.wait(10) == 0
-    assert observer.pids(role) == []
+    wait_until(lambda: observer.pids(role) == [], what="its backends are gone")
