@@ -194,8 +194,7 @@ Choice Topology::choose(Target target, const std::vector<HostId>& tried, TimePoi
 
 // --- Evening out ---------------------------------------------------------------------------------
 
-// After a host has come back the others have more than their share: so many of theirs move on
-// when they are given back.
+// After a host has come back the others have more than their share.
 void Topology::rebalance(TimePoint now) {
   for (std::size_t i = 0; i < target_count; ++i) {
     const auto target = static_cast<Target>(i);

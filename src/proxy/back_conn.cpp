@@ -318,6 +318,11 @@ void BackConn::on_topology() {
   }
 }
 
+bool BackConn::is_to_move() {
+  return client_ == nullptr && state_ == State::ready && pool_.pool.at_minimum() &&
+         pool_.cluster->take_shed(host_, pool_.route.target);
+}
+
 void BackConn::discard() {
   pool_.pool.on_lost(slot_, worker_.now());
   worker_.touch(pool_);

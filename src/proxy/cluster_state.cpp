@@ -118,8 +118,10 @@ bool ClusterState::publish() {
     store(slot.serves, topology_.serves(id));
     store(slot.generation, slot.address_changes);
     for (std::size_t i = 0; i < target_count; ++i) {
-      const std::size_t to_shed = topology_.to_shed(id, static_cast<Target>(i));
-      slot.to_shed[i].store(static_cast<std::uint32_t>(to_shed), std::memory_order_relaxed);
+      const auto to_shed =
+          static_cast<std::uint32_t>(topology_.to_shed(id, static_cast<Target>(i)));
+      slot.to_shed[i].store(to_shed, std::memory_order_relaxed);
+      if (to_shed > 0) changed = true;  // workers have idle ones that may move
     }
     if (!probed_) continue;
     slot.metrics->role.set(static_cast<std::int64_t>(topology_.role(id)));

@@ -20,13 +20,20 @@ void Worker::follow(PoolContext& pool) {
 
 void Worker::on_topology(ClusterState& cluster) {
   std::vector<BackendId> concerned;
+  std::vector<BackendId> moving;
   backends_.for_each([&](BackConn& backend) {
-    if (backend.pool().cluster.get() == &cluster && !backend.may_be_lent()) {
+    if (backend.pool().cluster.get() != &cluster) return;
+    if (!backend.may_be_lent()) {
       concerned.push_back(backend.id());
+    } else if (backend.is_to_move()) {
+      moving.push_back(backend.id());
     }
   });
   for (const BackendId id : concerned) {
     if (BackConn* backend = find_backend(id)) backend->on_topology();
+  }
+  for (const BackendId id : moving) {
+    if (BackConn* backend = find_backend(id)) backend->discard();
   }
   for (auto& [key, pool] : pools_) {
     if (pool->cluster.get() != &cluster) continue;

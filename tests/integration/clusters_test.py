@@ -425,6 +425,19 @@ def test_kill_and_return_of_a_coordinator(trio, proxies):
     assert len(errors) <= 5
 
 
+def test_idle_ones_move_too(trio, proxies):
+    """Those that the pool keeps open though nobody uses them."""
+    ports = [server.port for server in trio]
+    proxy = proxies(config_of([f"127.0.0.1:{port}" for port in ports],
+                              cluster={"warm_up": 0}, pool_size=9, min_pool_size=9))
+    ask(connect(proxy))
+    wait_until(lambda: is_even(proxy, ports, 9), 10, "even spread")
+    trio[1].stop("immediate")
+    wait_until(lambda: sum(counts(proxy, ports)) >= 9, 5, "as many as before")
+    trio[1].start()
+    wait_until(lambda: is_even(proxy, ports, 9), 10, "even spread again")
+
+
 def test_black_hole(trio, proxies):
     """It takes everything and says nothing more."""
     with Relay(trio[1].port) as relay:

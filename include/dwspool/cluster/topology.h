@@ -139,7 +139,8 @@ class Topology {
   std::uint32_t epoch(HostId host) const { return hosts_[host].epoch; }
   // The targets that no host serves: who waits goes on waiting, and nothing is lent.
   TargetMask held() const;
-  // So many connections should move to other hosts, when they are given back.
+  // So many connections should move to other hosts: when they are given back, or while they are
+  // idle if their pool would open others at once.
   std::size_t to_shed(HostId host, Target target) const {
     return hosts_[host].to_shed[index(target)];
   }

@@ -145,6 +145,8 @@ class Pool {
   }
   bool has_actions() const { return !actions_.empty(); }
 
+  // Whether another would be opened for each that is lost, though nobody waits.
+  bool at_minimum() const { return size() <= options_.min_size && !shut_down_ && !held_; }
   // The backend that acquire() would give a client without a preference; none if it would wait.
   BackendId first_idle() const {
     if (!waiters_.empty() || idle_head_ == none || held_) return {};

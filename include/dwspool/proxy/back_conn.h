@@ -90,6 +90,9 @@ class BackConn final : public net::Socket::Handler {
   bool may_be_lent() const;
   // It must not be lent: ends it, at once or when its client lets go. May destroy *this.
   void on_topology();
+  // Idle, and its pool would open another at once, which its cluster wants to be elsewhere: then it
+  // is counted as moved, and to be discarded.
+  bool is_to_move();
   // Closes it, whatever it is doing for nobody. Precondition: no client has it. Destroys *this.
   void discard();
 
