@@ -13,6 +13,7 @@ constexpr Duration whole_second = std::chrono::seconds{1};
 constexpr double cold = 0.1;
 // How much the hosts may differ before connections are moved.
 constexpr double tolerance = 0.05;
+constexpr double rounding = 1e-6;
 constexpr std::size_t most_moves = 10;  // per second, host and target
 constexpr std::size_t most_positions = 600;
 
@@ -194,35 +195,47 @@ Choice Topology::choose(Target target, const std::vector<HostId>& tried, TimePoi
 
 // --- Evening out ---------------------------------------------------------------------------------
 
-// After a host has come back the others have more than their share.
+// After a host has come back the others have more than their share. No more of theirs move than
+// those that have less can take.
 void Topology::rebalance(TimePoint now) {
   for (std::size_t i = 0; i < target_count; ++i) {
     const auto target = static_cast<Target>(i);
     double weights = 0;
     std::size_t total = 0;
     std::uint32_t best_priority = UINT32_MAX;
-    const auto takes_part = [&](HostId id) {
-      return serves_one(id, target) && !is_held_back(id, now);
-    };
+    std::vector<HostId> hosts;
     for (HostId id = 0; id < hosts_.size(); ++id) {
       hosts_[id].to_shed[i] = 0;
-      if (!takes_part(id)) continue;
+      if (!serves_one(id, target) || is_held_back(id, now)) continue;
+      hosts.push_back(id);
       weights += weight_of(hosts_[id], now);
       total += hosts_[id].connections[i];
       best_priority = std::min(best_priority, hosts_[id].priority);
     }
-    if (total == 0) continue;
-    for (HostId id = 0; id < hosts_.size(); ++id) {
-      Host& host = hosts_[id];
-      if (!takes_part(id)) continue;
+    // How many more it should have; below 0: how many fewer.
+    const auto lacks = [&](const Host& host) {
       const auto have = static_cast<double>(host.connections[i]);
-      double fair = static_cast<double>(total) * weight_of(host, now) / weights;
       if (options_.balance == Balance::priority) {
-        fair = host.priority == best_priority ? have : 0;
+        return host.priority == best_priority ? static_cast<double>(total) : -have;
       }
-      const double surplus = have - fair;
+      return static_cast<double>(total) * weight_of(host, now) / weights - have;
+    };
+    double room = rounding;
+    for (const HostId id : hosts) {
+      const std::uint32_t most = most_connections(id);
+      const double left = most == 0
+                              ? static_cast<double>(total)
+                              : static_cast<double>(most) - static_cast<double>(connections(id));
+      room += std::max(0.0, std::min(lacks(hosts_[id]), left));
+    }
+    for (const HostId id : hosts) {
+      Host& host = hosts_[id];
+      const double surplus = -lacks(host);
+      const double fair = static_cast<double>(host.connections[i]) - surplus;
       if (surplus < 1 || surplus < fair * tolerance) continue;
-      host.to_shed[i] = std::min(most_moves, static_cast<std::size_t>(std::floor(surplus)));
+      const auto moves = static_cast<std::size_t>(std::min(surplus, room));
+      host.to_shed[i] = std::min(most_moves, moves);
+      room -= static_cast<double>(host.to_shed[i]);
     }
   }
 }

@@ -1,8 +1,8 @@
 #include "dwspool/cluster/topology.h"
 
-#include <algorithm>
-
 #include <doctest/doctest.h>
+
+#include "play.h"
 
 namespace dwspool::cluster {
 namespace {
@@ -10,90 +10,6 @@ namespace {
 using std::chrono::milliseconds;
 using std::chrono::seconds;
 using Hosts = std::vector<HostId>;
-
-// Hosts that answer a probe after a millisecond, or do not.
-struct Play {
-  struct Server {
-    bool reachable = true;
-    bool frozen = false;
-    bool in_recovery = false;
-    std::uint32_t timeline = 1;
-    std::uint64_t position = 0;
-  };
-
-  Play(const Options& options, std::size_t count) : topology(options), servers(count) {
-    for (std::size_t i = 0; i < count; ++i) {
-      topology.add_host(1, static_cast<std::uint32_t>(i), now);
-      if (i > 0) servers[i].in_recovery = true;
-    }
-  }
-
-  // Lets the time go on, with every probe that falls due.
-  void run(Duration length) {
-    const TimePoint end = now + length;
-    while (now < end) {
-      now += milliseconds(1);
-      for (HostId id = 0; id < servers.size(); ++id) {
-        if (!waiting[id]) continue;
-        const Server& server = servers[id];
-        if (server.frozen) continue;
-        waiting[id] = false;
-        if (!server.reachable) {
-          topology.on_probe_failed(id, Trouble::unreachable, now);
-          continue;
-        }
-        topology.on_probe_answer(
-            id, {{server.in_recovery, true, 7, server.timeline}, server.position, 0}, false, now);
-      }
-      topology.tick(now);
-      for (const ProbeAction& action : topology.take_probes()) {
-        waiting[action.host] = action.begin;
-        if (action.begin) ++probes;
-      }
-    }
-  }
-  // Until the condition holds; how long that took.
-  template <class Condition>
-  Duration until(Condition condition) {
-    const TimePoint begun = now;
-    while (!condition() && now - begun < seconds(60)) run(milliseconds(1));
-    return now - begun;
-  }
-  bool serves(HostId host, Target target) const {
-    return (topology.serves(host) & mask_of(target)) != 0;
-  }
-  bool holds(Target target) const { return (topology.held() & mask_of(target)) != 0; }
-  Hosts choose(Target target) { return topology.choose(target, {}, now, 0.5).hosts; }
-  void connect(HostId host, Target target = Target::any) {
-    topology.on_connecting(host, target, now);
-    topology.on_opened(host);
-  }
-  std::size_t count(Event::Kind kind) {
-    for (const Event& event : topology.take_events()) events.push_back(event);
-    return static_cast<std::size_t>(std::count_if(
-        events.begin(), events.end(), [&](const Event& event) { return event.kind == kind; }));
-  }
-
-  TimePoint now{seconds(100)};
-  Topology topology;
-  std::vector<Server> servers;
-  std::vector<bool> waiting = std::vector<bool>(16);
-  std::vector<Event> events;
-  int probes = 0;
-};
-
-Options with_roles() {
-  Options options;
-  options.probing = true;
-  options.roles = true;
-  return options;
-}
-
-Options equals() {
-  Options options;
-  options.probing = true;
-  return options;
-}
 
 void fail(Topology& topology, HostId host, TimePoint now, Trouble trouble = Trouble::unreachable) {
   topology.on_connecting(host, Target::any, now);
@@ -394,80 +310,6 @@ TEST_CASE("when nobody can log in to look, roles are not waited for") {
   CHECK(play.holds(Target::read_write));
   play.topology.set_roles(false);  // it is DWS
   CHECK_FALSE(play.holds(Target::read_write));
-}
-
-TEST_CASE("after a host has come back the others give up what is above their share") {
-  Play play(equals(), 3);
-  play.run(milliseconds(50));
-  play.servers[2].reachable = false;
-  play.run(seconds(2));
-  for (int i = 0; i < 30; ++i) play.connect(play.choose(Target::any).front());
-  CHECK(play.topology.connections(0) == 15);
-  CHECK(play.topology.connections(1) == 15);
-  // Whatever the phase of the second in which it evens out otherwise.
-  SUBCASE("") {
-    play.run(milliseconds(1));
-  }
-  SUBCASE("") {
-    play.run(milliseconds(400));
-  }
-  SUBCASE("") {
-    play.run(milliseconds(800));
-  }
-  play.servers[2].reachable = true;
-  play.until([&] { return play.serves(2, Target::any); });
-  play.run(milliseconds(2));
-  CHECK(play.topology.to_shed(0, Target::any) > 0);
-  CHECK(play.topology.to_shed(1, Target::any) > 0);
-  for (int round = 0; round < 10; ++round) {
-    for (HostId host = 0; host < 3; ++host) {
-      while (play.topology.to_shed(host, Target::any) > 0) {
-        play.topology.on_shed(host, Target::any);
-        play.topology.on_closed(host, Target::any);
-        play.connect(play.choose(Target::any).front());
-      }
-    }
-    play.run(seconds(1));
-  }
-  for (HostId host = 0; host < 3; ++host) {
-    CHECK(play.topology.connections(host) >= 9);
-    CHECK(play.topology.connections(host) <= 11);
-    CHECK(play.topology.to_shed(host, Target::any) == 0);
-  }
-}
-
-TEST_CASE("a host that has come back gets little at first") {
-  Options options = equals();
-  options.warm_up = seconds(10);
-  Play play(options, 2);
-  play.run(milliseconds(50));
-  for (int i = 0; i < 20; ++i) play.connect(0);
-  play.servers[1].reachable = false;
-  play.run(seconds(2));
-  play.servers[1].reachable = true;
-  play.until([&] { return play.serves(1, Target::any); });
-  for (int i = 0; i < 10; ++i) play.connect(play.choose(Target::any).front());
-  CHECK(play.topology.connections(1) <= 4);
-  play.run(seconds(11));
-  for (int i = 0; i < 10; ++i) play.connect(play.choose(Target::any).front());
-  CHECK(play.topology.connections(1) >= 11);
-}
-
-TEST_CASE("priority: connections go back to the first host when it has come back") {
-  Options options = equals();
-  options.balance = Balance::priority;
-  Play play(options, 2);
-  play.run(milliseconds(50));
-  CHECK(play.choose(Target::any) == Hosts{0, 1});
-  play.servers[0].reachable = false;
-  play.run(seconds(2));
-  for (int i = 0; i < 4; ++i) play.connect(play.choose(Target::any).front());
-  CHECK(play.topology.connections(1) == 4);
-  CHECK(play.topology.to_shed(1, Target::any) == 0);
-  play.servers[0].reachable = true;
-  play.run(seconds(3));
-  CHECK(play.topology.to_shed(1, Target::any) == 4);
-  CHECK(play.topology.to_shed(0, Target::any) == 0);
 }
 
 TEST_CASE("a host that is taken out gets nothing new") {
