@@ -29,11 +29,12 @@ void Worker::on_topology(ClusterState& cluster) {
       moving.push_back(backend.id());
     }
   });
-  for (const BackendId id : concerned) {
-    if (BackConn* backend = find_backend(id)) backend->on_topology();
-  }
+  // These first, while they are idle: a client that now loses its backend may be lent one at once.
   for (const BackendId id : moving) {
     if (BackConn* backend = find_backend(id)) backend->discard();
+  }
+  for (const BackendId id : concerned) {
+    if (BackConn* backend = find_backend(id)) backend->on_topology();
   }
   for (auto& [key, pool] : pools_) {
     if (pool->cluster.get() != &cluster) continue;
