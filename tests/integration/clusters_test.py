@@ -433,7 +433,8 @@ def test_idle_ones_move_too(trio, proxies):
     ask(connect(proxy))
     wait_until(lambda: is_even(proxy, ports, 9), 10, "even spread")
     trio[1].stop("immediate")
-    wait_until(lambda: sum(counts(proxy, ports)) >= 9, 5, "as many as before")
+    wait_until(lambda: counts(proxy, ports)[1] == 0 and sum(counts(proxy, ports)) >= 9, 5,
+               "as many as before, elsewhere")
     trio[1].start()
     wait_until(lambda: is_even(proxy, ports, 9), 10, "even spread again")
 
