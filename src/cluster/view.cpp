@@ -1,6 +1,5 @@
 // What follows from what is known: who serves whom, where the next connection goes.
 #include <algorithm>
-#include <cmath>
 #include <numeric>
 
 #include "dwspool/cluster/topology.h"
@@ -13,7 +12,7 @@ constexpr Duration whole_second = std::chrono::seconds{1};
 constexpr double cold = 0.1;
 // How much the hosts may differ before connections are moved.
 constexpr double tolerance = 0.05;
-constexpr double rounding = 1e-6;
+constexpr double rounding = 1e-6;       // shares are fractions, and their sums miss whole numbers
 constexpr std::size_t most_moves = 10;  // per second, host and target
 constexpr std::size_t most_positions = 600;
 
