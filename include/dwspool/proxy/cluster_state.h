@@ -126,8 +126,8 @@ class ClusterState {
   bool still_leads(cluster::HostId host, const net::Address& peer, std::uint32_t& seen) const;
   void on_closed(cluster::HostId host, Target target, TimePoint now);
   void on_lost(cluster::HostId host, TimePoint now);
-  // Whether a connection that comes back, or is idle, should be closed for the hosts to become even;
-  // if so, it is counted as moved.
+  // Whether a connection that comes back, or is idle, should be closed for the hosts to become
+  // even; if so, it is counted as moved.
   bool take_shed(cluster::HostId host, Target target);
   // Somebody has a name and a password on this cluster: probes may use it.
   void offer(const Account& account);
